@@ -1,0 +1,1 @@
+"""Users: their directory, their passwords and who may log in how often."""

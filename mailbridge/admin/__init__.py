@@ -1,0 +1,1 @@
+"""What an operator can ask of the bridge, and the control socket it is asked through."""

@@ -1,0 +1,1 @@
+"""The configuration: one strict TOML file (DESIGN 7)."""

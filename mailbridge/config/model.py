@@ -1,0 +1,100 @@
+"""The configuration as frozen values: what every key means, its default and its unit. No reading, no I/O.
+
+Sizes are octets and times seconds here; the file may give them units. The loader is `config.load`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import field, frozen
+
+from mailbridge.limits import MIB, Limits
+
+
+@frozen
+class StoreSettings:
+    """`[store]`: `url` names the data base in the state folder; below `min_free` octets new mail is answered 452."""
+
+    url: str = "sqlite:mail.db"
+    min_free: int = 64 * MIB
+
+
+@frozen
+class TLSSettings:
+    """`[tls]`: files in PEM; `certificate` holds the chain, `key` the private key (never readable by others)."""
+
+    certificate: Path
+    key: Path
+
+
+@frozen
+class SMTPListener:
+    """One `[[smtp]]`. `clients` are trusted without login; `bare_newlines = normalise` is for them and for logins only.
+
+    `auth_in_clear` allows passwords without TLS from other than loopback. `add_headers` gives mail of trusted and
+    logged-in clients a missing Date, Message-ID or From; `sender` rewrites their envelope sender and From.
+    """
+
+    listen: str
+    tls: bool = False
+    starttls: str = "offer"
+    clients: tuple[str, ...] = ()
+    bare_newlines: str = "refuse"
+    auth: str = "offer"
+    auth_in_clear: bool = False
+    add_headers: bool = False
+    sender: str | None = None
+
+
+@frozen
+class POP3Listener:
+    """One `[[pop3]]`. `apop` offers APOP to users whose secret is kept."""
+
+    listen: str
+    tls: bool = False
+    starttls: str = "offer"
+    login_in_clear: bool = False
+    apop: bool = False
+
+
+@frozen
+class UsersSettings:
+    """`[users]`: the local domains, who reads postmaster's mail, what separates a tag (`name+tag`; empty: nothing)."""
+
+    domains: tuple[str, ...] = ()
+    postmaster: str | None = None
+    tag_separator: str = "+"
+
+
+@frozen
+class RouteRule:
+    """One `[[route]]`: patterns (RE2, whole text, any case) and lists that must all match.
+
+    `to` names a target or `refuse`; `reply` is the text of the refusal; `anyone` is DESIGN invariant 5's.
+    """
+
+    to: str
+    recipient: str | None = None
+    sender: str | None = None
+    user: str | None = None
+    clients: tuple[str, ...] = ()
+    listener: str | None = None
+    reply: str | None = None
+    anyone: bool = False
+
+
+@frozen
+class Config:
+    """The whole file. `source` is its path for messages; paths inside are absolute already."""
+
+    source: str
+    hostname: str
+    state: Path
+    store: StoreSettings = field(factory=StoreSettings)
+    tls: TLSSettings | None = None
+    limits: Limits = field(factory=Limits)
+    smtp: tuple[SMTPListener, ...] = ()
+    pop3: tuple[POP3Listener, ...] = ()
+    users: UsersSettings = field(factory=UsersSettings)
+    route: tuple[RouteRule, ...] = ()

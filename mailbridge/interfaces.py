@@ -1,0 +1,139 @@
+"""The seams of mailbridge. A reader who knows these docstrings knows the system.
+
+An **edge** receives mail and builds an Envelope. The **router** answers for each recipient at once. The **store** makes
+what was accepted durable: the success of `IStore.commit` is the only ground for a 250, a DELE or an acknowledgement.
+The **queue** decides when a delivery is tried, a **target** tries it and returns an outcome for each recipient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from mailbridge.address import Address
+from mailbridge.content import Content
+from mailbridge.envelope import Origin
+from mailbridge.outcome import Outcome
+from mailbridge.reply import Reply
+from mailbridge.routing.route import Resolution
+
+
+class IStore(Interface):
+    """Everything durable, in one transactional place (DESIGN 4).
+
+    There is one write, `commit`; changes are the plain values of `store.changes`. Reads are bounded and safe in the
+    reactor thread unless they return a Deferred. Errors: StoreFull, StoreConflict, or StoreError for all else.
+    """
+
+    epoch = Attribute("Random text made with the store: part of every POP3 UID, so that a new store never repeats one.")
+
+    def commit(*changes: object) -> Deferred[tuple[object, ...]]:
+        """Apply all changes or none; fires with a receipt for each, after they are on stable storage."""
+
+    def content() -> IContentWriter:
+        """A writer for the content of one message."""
+
+    def read(content: Content, offset: int, length: int) -> bytes:
+        """At most `length` octets from `offset`; callers ask for 64 KiB or less at a time."""
+
+    def pin(content: Content) -> object:
+        """Keep the segments of `content` readable until the returned object's `release()` is called."""
+
+    def messages(ids: Sequence[int]) -> dict[int, object]:
+        """The `store.changes.Message` of each of at most 64 ids that exist."""
+
+    def snapshot(user: int) -> Deferred[object]:
+        """The `store.changes.Snapshot` of a user's maildrop, in the order of arrival."""
+
+    def people() -> Deferred[object]:
+        """The `store.changes.People`: all users and aliases, for the directory in memory."""
+
+    def lease(name: str, owner: str, ttl: float) -> Deferred[bool]:
+        """Take or renew the lease `name` for `ttl` seconds; False while another owner holds it."""
+
+    def release(name: str, owner: str) -> Deferred[None]:
+        """Give a lease back; no error if it was not held."""
+
+    def claim(owner: str, lane: int, limit: int, ttl: float) -> Deferred[tuple[object, ...]]:
+        """At most `limit` due deliveries (`store.changes.Delivery`) of a lane; a Settle must name the fence of each."""
+
+    def renew(owner: str, deliveries: Sequence[object], ttl: float) -> Deferred[tuple[object, ...]]:
+        """Extend claims; fires with those still held."""
+
+    def lanes() -> Deferred[tuple[object, ...]]:
+        """Every lane (`store.changes.Lane`) with its next due time and how many wait."""
+
+    def watch(topic: str, callback: object) -> object:
+        """Call `callback()` in the reactor after changes to `topic` ("people", "lanes", "maildrop:7").
+
+        Returns a function that ends it. Events may be lost: whoever watches also polls.
+        """
+
+    def free_octets() -> int:
+        """Room left on the store's file system, in octets."""
+
+    def close() -> Deferred[None]:
+        """Finish what was begun, then give the files and the lock back."""
+
+
+class IContentWriter(Interface):
+    """Takes the octets of one message. CR and LF come in pairs only: the caller has seen to that."""
+
+    size = Attribute("Octets written so far.")
+
+    def write(octets: bytes) -> Deferred[None] | None:
+        """Add octets; a Deferred asks the caller to wait for it before the next write. Raises StoreError."""
+
+    def finish() -> Content | Deferred[Content]:
+        """The content, safe to name in a commit."""
+
+    def abort() -> None:
+        """Forget the octets; allowed at any time before or after `finish`, and more than once."""
+
+
+class IRouter(Interface):
+    """Answers, for each recipient and at once, where mail goes: the answer is given at RCPT time."""
+
+    def route(recipient: Address, sender: Address, origin: Origin) -> Resolution:
+        """One or more routes (an alias has many), or the Reply that refuses the recipient."""
+
+
+class ITarget(Interface):
+    """A way out of the bridge: maildrop, relay, application, OCE."""
+
+    name = Attribute("The first part of a route: `maildrop`, `relay:office`.")
+
+    def attempt(message: object, recipients: Sequence[Address], lane: object) -> Deferred[dict[Address, Outcome]]:
+        """Try to deliver; an outcome for each recipient. A failed Deferred is a transient failure of all of them."""
+
+
+class IIntake(Interface):
+    """The one way into the bridge for mail, whatever edge it came by."""
+
+    def begin(sender: Address, origin: Origin, declared: object) -> ITransaction | Reply:
+        """Start a mail transaction; a Reply refuses the sender. `declared` is a `smtp.grammar.MailParameters`."""
+
+
+class ITransaction(Interface):
+    """One mail transaction (RFC 5321 3.3): recipients, then content, then an end.
+
+    Each answer is a Reply or a Deferred of one.
+    """
+
+    def recipient(address: Address) -> Reply | Deferred[Reply]:
+        """Route one recipient: a positive reply takes it."""
+
+    def data() -> Reply | None:
+        """Called before the first `write`; a Reply refuses the content."""
+
+    def write(octets: bytes) -> Deferred[None] | None:
+        """Content with dots and chunk sizes taken off, CR LF line ends only; a Deferred asks for a pause. Never raises:
+        what fails is told by `finish`."""
+
+    def finish() -> Reply | Deferred[Reply]:
+        """The end of the content. A positive reply is given only after the commit."""
+
+    def abort() -> None:
+        """The transaction ends without mail (RSET, lost connection); allowed at any time, and more than once."""

@@ -1,0 +1,1 @@
+"""SMTP on the wire, without I/O (RFC 5321)."""

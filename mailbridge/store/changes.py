@@ -1,0 +1,235 @@
+"""What can be asked of a store and what it answers, as plain values that could cross a process.
+
+Changes are what `IStore.commit` takes; the receipt of each is named in its docstring. Records are what reads return.
+Times are seconds since 1970, sizes octets, ids integers that are never used twice.
+"""
+
+from __future__ import annotations
+
+from array import array
+from enum import Enum
+
+from attrs import field, frozen
+
+from mailbridge.content import Content
+from mailbridge.envelope import Envelope
+
+# --- messages and their maildrop entries ------------------------------------------------------------------------------
+
+
+@frozen
+class Queued:
+    """A delivery to make: the recipient as text, and the lane (route and destination) it waits in."""
+
+    recipient: str
+    target: str
+    destination: str
+    due: float = 0.0
+
+
+@frozen
+class Accept:
+    """Store a message with an entry in the maildrop of each user of `deposits` and the `deliveries` to queue.
+
+    `key`, when given, makes it idempotent: a second Accept with the key of a first stores nothing. Receipt: Accepted.
+    """
+
+    envelope: Envelope
+    deposits: tuple[int, ...] = ()
+    deliveries: tuple[Queued, ...] = ()
+    key: str | None = None
+
+
+@frozen
+class Accepted:
+    """The id of the message; `repeated` when the key was known already."""
+
+    message: int
+    repeated: bool = False
+
+
+@frozen
+class Unlink:
+    """Take messages out of a user's maildrop; the content is freed later by the purge. Receipt: None."""
+
+    user: int
+    uids: tuple[int, ...]
+
+
+@frozen
+class Message:
+    """A stored message. `extents` of large content are in `content`."""
+
+    id: int
+    queue_id: str
+    sender: str
+    origin: str
+    received: float
+    content: Content
+
+
+@frozen
+class Snapshot:
+    """A maildrop at one moment: parallel arrays, oldest first. `sizes` are stored octets, without Return-Path."""
+
+    uids: array[int]
+    sizes: array[int]
+
+
+# --- the queue --------------------------------------------------------------------------------------------------------
+
+
+class LaneState(Enum):
+    """May a lane's deliveries be claimed? `paused` is the bridge's own doing, with an alarm; `held` the operator's."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    HELD = "held"
+
+
+@frozen
+class Lane:
+    """Deliveries of one route to one destination wait here; `due` is the earliest due time, None when nothing waits."""
+
+    id: int
+    target: str
+    destination: str
+    state: LaneState
+    reason: str
+    not_before: float
+    due: float | None
+    waiting: int
+
+
+@frozen
+class Delivery:
+    """One message to one recipient, claimed. `fence` grows with each claim; a Settle with an older one is stale."""
+
+    id: int
+    message: int
+    recipient: str
+    lane: int
+    attempts: int
+    fence: int
+
+
+class Verdict(Enum):
+    """What a Settle says of a delivery: done (delivered, or failed for good) and gone, or to be tried again."""
+
+    DONE = "done"
+    AGAIN = "again"
+
+
+@frozen
+class Settle:
+    """End a claim. `due` is the time of the next attempt for AGAIN. Receipt: True, or False when the fence is stale."""
+
+    delivery: int
+    fence: int
+    verdict: Verdict
+    due: float = 0.0
+
+
+@frozen
+class SetLane:
+    """Pause, hold, delay or open a lane. Receipt: None."""
+
+    lane: int
+    state: LaneState
+    reason: str = ""
+    not_before: float = 0.0
+
+
+# --- users, aliases, counters -----------------------------------------------------------------------------------------
+
+
+@frozen
+class Credentials:
+    """What is kept of a password: a scrypt hash and a SCRAM-SHA-256 verifier as text; `secret` only on request."""
+
+    scrypt: str = field(repr=False)
+    scram: str = field(repr=False)
+    secret: str | None = field(default=None, repr=False)
+
+
+@frozen
+class User:
+    """One account. `name` is lower case; `send_as` are addresses or `*@domain` the user may send as besides his own."""
+
+    id: int
+    name: str
+    credentials: Credentials
+    send_as: tuple[str, ...] = ()
+    created: float = 0.0
+
+
+@frozen
+class Alias:
+    """`name` (`sales@example.org`, `sales`, or `@example.org` for all else of a domain) stands for `targets`."""
+
+    name: str
+    targets: tuple[str, ...]
+
+
+@frozen
+class People:
+    """All users and aliases."""
+
+    users: tuple[User, ...]
+    aliases: tuple[Alias, ...]
+
+
+@frozen
+class AddUser:
+    """Make a user. Receipt: its id. StoreConflict when the name is taken."""
+
+    name: str
+    credentials: Credentials
+    send_as: tuple[str, ...] = ()
+    created: float = 0.0
+
+
+@frozen
+class ChangeUser:
+    """Replace credentials or send_as (None: leave). Receipt: None. StoreConflict when there is no such user."""
+
+    user: int
+    credentials: Credentials | None = None
+    send_as: tuple[str, ...] | None = None
+
+
+@frozen
+class RemoveUser:
+    """Remove a user and unlink all of the maildrop. Receipt: how many messages were unlinked."""
+
+    user: int
+
+
+@frozen
+class SetAlias:
+    """Make or replace an alias; no targets removes it. Receipt: whether it was there before."""
+
+    name: str
+    targets: tuple[str, ...]
+
+
+@frozen
+class Allocate:
+    """Take `count` numbers from a named counter. Receipt: the first of them."""
+
+    counter: str
+    count: int = 1
+    start: int = 1
+
+
+@frozen
+class Remember:
+    """Keep a small value under a key (None forgets it). Receipt: None."""
+
+    key: str
+    value: str | None
+
+
+Change = (
+    Accept | Unlink | Settle | SetLane | AddUser | ChangeUser | RemoveUser | SetAlias | Allocate | Remember
+)
