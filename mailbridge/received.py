@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailbridge.address import Address
 from mailbridge.clock import rfc5322_date
+from mailbridge.content import Content
 from mailbridge.envelope import Origin
 
 
@@ -35,3 +36,8 @@ def _peer(peer: str) -> str:
 def return_path(sender: Address) -> bytes:
     """The Return-Path line put on top at final delivery (RFC 5321 4.4)."""
     return f"Return-Path: <{sender.text}>\r\n".encode()
+
+
+def maildrop_size(sender: Address, content: Content) -> int:
+    """The octets POP3 sends of a message before dot-stuffing: Return-Path, content, and CR LF where that is missing."""
+    return len(return_path(sender)) + content.size + (0 if content.ends_in_newline else 2)

@@ -31,13 +31,15 @@ class Queued:
 class Accept:
     """Store a message with an entry in the maildrop of each user of `deposits` and the `deliveries` to queue.
 
-    `key`, when given, makes it idempotent: a second Accept with the key of a first stores nothing. Receipt: Accepted.
+    `maildrop_size` is what POP3 will send of it before dot-stuffing, see `received.maildrop_size`; 0 stands for the
+    size of the content. `key`, when given, makes it idempotent: a second Accept with the key of a first stores nothing. Receipt: Accepted.
     """
 
     envelope: Envelope
     deposits: tuple[int, ...] = ()
     deliveries: tuple[Queued, ...] = ()
     key: str | None = None
+    maildrop_size: int = 0
 
 
 @frozen
@@ -70,7 +72,7 @@ class Message:
 
 @frozen
 class Snapshot:
-    """A maildrop at one moment: parallel arrays, oldest first. `sizes` are stored octets, without Return-Path."""
+    """A maildrop at one moment: parallel arrays, oldest first. `sizes` are the `maildrop_size` of each Accept."""
 
     uids: array[int]
     sizes: array[int]
