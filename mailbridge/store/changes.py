@@ -32,7 +32,8 @@ class Accept:
     """Store a message with an entry in the maildrop of each user of `deposits` and the `deliveries` to queue.
 
     `maildrop_size` is what POP3 will send of it before dot-stuffing, see `received.maildrop_size`; 0 stands for the
-    size of the content. `key`, when given, makes it idempotent: a second Accept with the key of a first stores nothing. Receipt: Accepted.
+    size of the content. `key`, when given, makes it idempotent: a second Accept with the key of a first stores nothing.
+    Receipt: Accepted.
     """
 
     envelope: Envelope
