@@ -29,6 +29,10 @@ class StoreConflict(StoreError):
     """A change that contradicts what is stored, such as a user name that is taken. Repeating it will not help."""
 
 
+class MaildropInUse(MailbridgeError):
+    """Another session has the maildrop (RFC 1939 section 8, `[IN-USE]` of RFC 2449)."""
+
+
 class ContentTooLarge(MailbridgeError):
     """More octets were written than the limit allows."""
 

@@ -7,7 +7,7 @@ The **queue** decides when a delivery is tried, a **target** tries it and return
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -137,3 +137,24 @@ class ITransaction(Interface):
 
     def abort() -> None:
         """The transaction ends without mail (RSET, lost connection); allowed at any time, and more than once."""
+
+
+class IMaildrop(Interface):
+    """One user's maildrop for one POP3 session; messages are counted from 0. Errors: StoreError unless named."""
+
+    def open() -> Deferred[Sequence[int]]:
+        """Take the lock and a snapshot (RFC 1939 5): the octets RETR sends of each message before dot-stuffing, 0 for
+        none. Fails with MaildropInUse while another session has it."""
+
+    def uid(index: int) -> bytes:
+        """The unique id of a message: 1 to 70 printable octets, never used for another (RFC 1939 7)."""
+
+    def retrieve(index: int) -> bytes | Iterator[bytes] | Deferred[bytes | Iterator[bytes]]:
+        """A message with CR LF line ends, whole or in chunks of about 64 KiB; LookupError when it is gone. An iterator
+        is closed by whoever does not want its rest."""
+
+    def delete(indices: Iterator[int]) -> Deferred[None]:
+        """Remove messages (RFC 1939 6); fires after the commit. When it fails, some may be gone and the rest is kept."""
+
+    def close() -> Deferred[None]:
+        """Give the lock back; allowed at any time, and more than once. Never fails."""

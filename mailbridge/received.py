@@ -33,11 +33,11 @@ def _peer(peer: str) -> str:
     return f"[IPv6:{_token(peer)}]" if ":" in peer else f"[{_token(peer)}]"
 
 
-def return_path(sender: Address) -> bytes:
-    """The Return-Path line put on top at final delivery (RFC 5321 4.4)."""
-    return f"Return-Path: <{sender.text}>\r\n".encode()
+def return_path(sender: str) -> bytes:
+    """The Return-Path line put on top at final delivery (RFC 5321 4.4); `sender` is the text of an Address."""
+    return f"Return-Path: <{sender}>\r\n".encode()
 
 
 def maildrop_size(sender: Address, content: Content) -> int:
     """The octets POP3 sends of a message before dot-stuffing: Return-Path, content, and CR LF where that is missing."""
-    return len(return_path(sender)) + content.size + (0 if content.ends_in_newline else 2)
+    return len(return_path(sender.text)) + content.size + (0 if content.ends_in_newline else 2)
