@@ -154,7 +154,7 @@ class IMaildrop(Interface):
         is closed by whoever does not want its rest."""
 
     def delete(indices: Iterator[int]) -> Deferred[None]:
-        """Remove messages (RFC 1939 6); fires after the commit. When it fails, some may be gone and the rest is kept."""
+        """Remove messages (RFC 1939 6); fires after the commit. If it fails, some may be gone and the rest is kept."""
 
     def close() -> Deferred[None]:
         """Give the lock back; allowed at any time, and more than once. Never fails."""
