@@ -1,0 +1,137 @@
+"""What a mail program must be told to use this bridge, read off the configuration.
+
+Pure: a configuration and a certificate's description in, values out. It says only what the listeners offer, and names
+what would not work (no TLS, reachable from this machine only). Never holds a password. `snippets` writes it down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from attrs import frozen
+
+from mailbridge.certificate import Description
+from mailbridge.config.model import Config, POP3Listener, SMTPListener
+
+STARTTLS = "STARTTLS"
+IMPLICIT = "SSL/TLS"
+CLEAR = "none"
+
+
+@frozen
+class Door:
+    """One listener as a mail program sees it. `port` is None where only the operator knows it (systemd, a proxy)."""
+
+    host: str
+    port: int | None
+    security: str
+    login: bool
+    local: bool
+
+
+@frozen
+class Settings:
+    """Everything to type in for one user; the first door of a kind is the one to prefer."""
+
+    user: str
+    address: str
+    smtp: tuple[Door, ...]
+    pop3: tuple[Door, ...]
+    certificate: Description | None
+    notes: tuple[str, ...]
+
+
+def _split(listen: str) -> list[str]:
+    """The parts of an endpoint description: `:` separates and `\\` escapes, as in Twisted's own grammar."""
+    parts, part, letters = [], "", iter(listen)
+    for letter in letters:
+        if letter == "\\":
+            part += next(letters, "")
+        elif letter == ":":
+            parts.append(part)
+            part = ""
+        else:
+            part += letter
+    return [*parts, part]
+
+
+def place(listen: str) -> tuple[str, int | None]:
+    """Interface (empty: all of them) and port of an endpoint description; None for a port that does not stand in it."""
+    kind, *parts = _split(listen)
+    # Behind a proxy, and on a socket of systemd's, the port that clients use is somebody else's.
+    if kind.lower() not in ("tcp", "tcp4", "tcp6", "ssl", "tls"):
+        return "", None
+    plain = [part for part in parts if "=" not in part]
+    named = dict(part.split("=", 1) for part in parts if "=" in part)
+    port = named.get("port", plain[-1] if plain else "")
+    return named.get("interface", ""), (int(port) or None) if port.isascii() and port.isdigit() else None
+
+
+def _is_loopback(interface: str) -> bool:
+    try:
+        return ip_address(interface).is_loopback
+    except ValueError:
+        return interface == "localhost"
+
+
+def _host(interface: str, hostname: str) -> str:
+    if _is_loopback(interface):
+        return "localhost"
+    return hostname if interface in ("", "0.0.0.0", "::") else interface
+
+
+def _door(listener: SMTPListener | POP3Listener, config: Config) -> Door:
+    interface, port = place(listener.listen)
+    local = _is_loopback(interface)
+    if listener.tls or listener.listen.lower().startswith(("ssl:", "tls:")):
+        security = IMPLICIT
+    elif config.tls is not None and listener.starttls != "off":
+        security = STARTTLS
+    else:
+        security = CLEAR
+    clear = listener.auth_in_clear if isinstance(listener, SMTPListener) else listener.login_in_clear
+    offered = not isinstance(listener, SMTPListener) or listener.auth != "off"
+    return Door(
+        host=_host(interface, config.hostname),
+        port=port,
+        security=security,
+        login=offered and (security != CLEAR or local or clear),
+        local=local,
+    )
+
+
+def _notes(config: Config, smtp: tuple[Door, ...], pop3: tuple[Door, ...], told: Description | None) -> Iterable[str]:
+    doors = (*smtp, *pop3)
+    if not smtp:
+        yield "No [[smtp]] listener is configured: mail cannot be sent."
+    if not pop3:
+        yield "No [[pop3]] listener is configured: mail cannot be fetched."
+    if doors and all(door.local for door in doors):
+        yield "Only programs on this machine can connect: `listen` names a loopback address."
+    if any(door.security == CLEAR for door in doors):
+        remedy = "`mailbridge cert` makes a certificate." if config.tls is None else "See `starttls` of the listener."
+        yield f"Where security is `none`, whoever sees the network reads the mail. {remedy}"
+    if any(not door.login for door in pop3):
+        yield "POP3 takes no password without TLS from another machine: nobody can fetch there. Configure [tls]."
+    if any(not door.login for door in smtp):
+        yield "Where SMTP takes no login, choose `no authentication`: it serves local users and trusted clients."
+    if told is not None and told.self_signed:
+        yield "The certificate is self-signed: the program asks once; compare the fingerprint before you trust it."
+    if any(door.port is None for door in doors):
+        yield "`?`: the port is that of the proxy or of the systemd socket; ask who runs it."
+
+
+def settings(config: Config, user: str, told: Description | None) -> Settings:
+    """What `user` (or a word that stands for any) types in; `told` describes the configured certificate."""
+    smtp = tuple(_door(listener, config) for listener in config.smtp)
+    pop3 = tuple(_door(listener, config) for listener in config.pop3)
+    domain = config.users.domains[0] if config.users.domains else config.hostname
+    return Settings(
+        user=user,
+        address=user if "@" in user else f"{user}@{domain}",
+        smtp=smtp,
+        pop3=pop3,
+        certificate=told,
+        notes=tuple(_notes(config, smtp, pop3, told)),
+    )
