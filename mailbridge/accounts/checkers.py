@@ -1,0 +1,147 @@
+"""The cred checker for the users of the store.
+
+Takes IUsernamePassword, IUsernameHashedPassword (CRAM-MD5 and APOP, for users whose secret is kept) and IProof (SCRAM).
+The avatar id is the user's id in decimal ASCII: `b"7"`. An unknown name costs the time of a known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import ICredentials, IUsernameHashedPassword, IUsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from mailbridge.accounts import passwords
+from mailbridge.accounts.credentials import IProof
+from mailbridge.accounts.pool import Pool
+from mailbridge.accounts.verified import VerifiedLogins
+from mailbridge.sasl.prep import prepare
+from mailbridge.sasl.values import SASLError
+from mailbridge.sasl.verifier import ScramVerifier, false_verifier
+from mailbridge.store.changes import Credentials, User
+
+
+class Directory(Protocol):
+    """What this room needs of `routing.directory`."""
+
+    def login(self, name: str) -> User | None:
+        """The user who logs in as `name` (`bonnie`, `bonnie@` and a local domain)."""
+
+    def by_id(self, number: int) -> User | None:
+        """The user with that id."""
+
+
+class NothingToCompare(UnauthorizedLogin):
+    """A digest came for a name without a kept secret: it cannot be right, so it was no guess either."""
+
+
+@implementer(ICredentialsChecker)
+class Checker:
+    """Judges credentials by the directory. Hashing is done by `pool`; what was verified is in `verified`.
+
+    Passwords that are being verified are not verified twice: twenty sessions of one user at once cost one hash.
+    """
+
+    credentialInterfaces = (IUsernamePassword, IUsernameHashedPassword, IProof)
+
+    def __init__(self, directory: Directory, pool: Pool, verified: VerifiedLogins) -> None:
+        self._directory = directory
+        self._pool = pool
+        self._verified = verified
+        self._nobody = passwords.nobody()
+        self._under_way: dict[bytes, list[Deferred[bool]]] = {}
+
+    def requestAvatarId(self, credentials: ICredentials) -> Deferred[bytes | tuple[()]]:
+        """Fires with the user's id. Fails with UnauthorizedLogin, or with PoolFull or ValueError (a damaged hash)."""
+        user = find(self._directory, credentials.username)  # type: ignore[attr-defined]
+        if IProof.providedBy(credentials):
+            if user is None or not credentials.proven:
+                raise UnauthorizedLogin()
+            return succeed(_avatar_id(user))
+        if IUsernamePassword.providedBy(credentials):
+            return self._check_password(user, credentials.password)
+        secret = user.credentials.secret if user is not None else None
+        if user is None or secret is None:
+            raise NothingToCompare()
+        if not credentials.checkPassword(secret.encode("utf-8")):  # type: ignore[attr-defined]
+            raise UnauthorizedLogin()
+        return succeed(_avatar_id(user))
+
+    def _check_password(self, user: User | None, password: bytes) -> Deferred[bytes | tuple[()]]:
+        if user is None:
+            stored = self._nobody
+            return self._pool.run(lambda: passwords.verify(password, stored)).addCallback(_refuse)
+        token = self._verified.token(user, password)
+        if self._verified.knows(token):
+            return succeed(_avatar_id(user))
+        return self._verify(token, password, user.credentials).addCallback(self._judge, user)
+
+    def _verify(self, token: bytes, password: bytes, stored: Credentials) -> Deferred[bool]:
+        waiter: Deferred[bool] = Deferred()
+        if token in self._under_way:
+            self._under_way[token].append(waiter)
+            return waiter
+        work = self._pool.run(lambda: passwords.verify(password, stored))
+        self._under_way[token] = [waiter]
+        work.addBoth(self._verdict, token)
+        return waiter
+
+    def _verdict(self, right: bool | Failure, token: bytes) -> None:
+        if right is True:
+            self._verified.remember(token)
+        for waiter in self._under_way.pop(token):
+            if not waiter.called:  # one whose client has gone was cancelled
+                waiter.callback(right)
+
+    def _judge(self, right: bool, user: User) -> bytes:
+        now = self._directory.by_id(user.id)
+        if not right or now is None or now.credentials != user.credentials:
+            raise UnauthorizedLogin()  # also when the password was changed, or the user removed, in the meantime
+        return _avatar_id(user)
+
+
+class ScramVerifiers:
+    """Finds the SCRAM verifier of a name.
+
+    `secret` (32 random octets) makes the false verifiers of names that do not exist; kept over restarts it makes them
+    as stable as the true ones. `fold(name)` gives the form in which the directory compares names.
+    """
+
+    _log = Logger()
+
+    def __init__(self, directory: Directory, secret: bytes, fold: Callable[[str], str] = str.casefold) -> None:
+        self._directory = directory
+        self._secret = secret
+        self._fold = fold
+
+    def scram(self, username: str) -> ScramVerifier:
+        """The verifier, or a false one: also for a user whose stored one is damaged, who can log in otherwise."""
+        user = find(self._directory, username)
+        if user is not None:
+            try:
+                return ScramVerifier.parse(user.credentials.scram)
+            except ValueError:
+                self._log.error("the SCRAM verifier of user {name!r} is damaged; set the password anew", name=user.name)
+        return false_verifier(self._fold(username), self._secret)
+
+
+def find(directory: Directory, name: bytes | str) -> User | None:
+    """The user of a name as a client wrote it; None also for what can be no name."""
+    try:
+        return directory.login(prepare(name))
+    except SASLError:
+        return None
+
+
+def _avatar_id(user: User) -> bytes:
+    return b"%d" % user.id
+
+
+def _refuse(_right: bool) -> bytes:
+    raise UnauthorizedLogin()
