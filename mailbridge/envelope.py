@@ -41,3 +41,15 @@ class Envelope:
     content: Content
     body_8bit: bool = False
     utf8: bool = False
+
+
+@frozen
+class MailParameters:
+    """What MAIL declared: `size` in octets (RFC 1870), 8-bit body (RFC 6152), UTF-8 addresses (RFC 6531)."""
+
+    size: int | None = None
+    body_8bit: bool = False
+    utf8: bool = False
+
+
+NO_PARAMETERS = MailParameters()

@@ -14,7 +14,7 @@ from zope.interface import Attribute, Interface
 
 from mailbridge.address import Address
 from mailbridge.content import Content
-from mailbridge.envelope import Origin
+from mailbridge.envelope import MailParameters, Origin
 from mailbridge.outcome import Outcome
 from mailbridge.reply import Reply
 from mailbridge.routing.route import Resolution
@@ -112,8 +112,10 @@ class ITarget(Interface):
 class IIntake(Interface):
     """The one way into the bridge for mail, whatever edge it came by."""
 
-    def begin(sender: Address, origin: Origin, declared: object) -> ITransaction | Reply:
-        """Start a mail transaction; a Reply refuses the sender. `declared` is a `smtp.grammar.MailParameters`."""
+    def begin(
+        sender: Address, origin: Origin, declared: MailParameters
+    ) -> ITransaction | Reply | Deferred[ITransaction | Reply]:
+        """Start a mail transaction; a Reply refuses the sender."""
 
 
 class ITransaction(Interface):

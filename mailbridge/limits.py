@@ -16,6 +16,7 @@ class Limits:
     connections: int = 1000
     errors: int = 10
     junk_commands: int = 100
+    command_line: int = 512
     recipients: int = 1000
     hops: int = 100
     message_size: int = 50 * MIB

@@ -10,6 +10,10 @@ from __future__ import annotations
 from attrs import field, frozen
 
 
+def _printable(character: str) -> str:
+    return character if " " <= character <= "~" else "?"
+
+
 @frozen
 class Reply:
     """One answer to one command (RFC 5321 4.2, RFC 2034).
@@ -29,7 +33,7 @@ class Reply:
         out = []
         for number, line in enumerate(lines, 1):
             mark = " " if number == len(lines) else "-"
-            clean = "".join(c if " " <= c <= "~" else "?" for c in line)
+            clean = line if line.isascii() and line.isprintable() else "".join(map(_printable, line))
             out.append(f"{self.code}{mark}{prefix}{clean}"[:510] + "\r\n")
         object.__setattr__(self, "wire", "".join(out).encode("ascii"))
 
@@ -99,6 +103,7 @@ CHUNKING_STARTED = Reply(503, "5.5.1", "The message came with BDAT so far; end i
 UNKNOWN_MECHANISM = Reply(504, "5.5.4", "That login mechanism is not offered; see EHLO")
 NO_TLS = Reply(502, "5.5.1", "TLS is not offered here")
 INJECTED = Reply(501, "5.5.1", "Octets after STARTTLS came before the handshake; goodbye")
+NEED_LOGIN = Reply(530, "5.7.0", "Log in first")
 NEED_TLS = Reply(530, "5.7.0", "Say STARTTLS first")
 NEED_TLS_FOR_LOGIN = Reply(538, "5.7.11", "Logging in needs TLS; say STARTTLS first")
 WRONG_PASSWORD = Reply(535, "5.7.8", "Name or password is wrong")

@@ -49,14 +49,15 @@ class EagerServer(tcp.Server):
 
     def write(self, data: bytes) -> None:
         """Send `data`, through TLS once that has begun."""
-        if self.TLS:
-            tcp.Server.write(self, data)
-        else:
+        if self.TLS and self.connected:
+            self.protocol.write(data)  # type: ignore[attr-defined]  # the TLS protocol that startTLS put there
+        elif not self.TLS:
             _write(self, data)
 
     def startTLS(self, ctx: object, normal: bool = True) -> None:
         """Begin TLS; its records are sent at once as well."""
-        _newtls.startTLS(self, ctx, normal, _Bypass)
+        begin: Any = _newtls.startTLS
+        begin(self, ctx, normal, _Bypass)
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -1,0 +1,364 @@
+"""The SMTP edge: twisted.mail's factory and protocol class, with our session in front of their wire layer.
+
+`SMTPServer` is an `smtp.ESMTP` for isinstance and for the delivery interfaces; not one octet reaches the inherited
+parser. The session's questions are answered by an `IIntake`: the bridge's own, or a stock IMessageDelivery behind
+`edge.foreign`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.mail import smtp
+from twisted.python.failure import Failure
+
+from mailbridge import reply
+from mailbridge.accounts.login import Login, LoginLater, WrongPassword
+from mailbridge.address import Address
+from mailbridge.edge.foreign import as_intake
+from mailbridge.edge.session import Session, Sessions
+from mailbridge.edge.transport import CurrentTLS, set_no_delay, start_tls, tls_facts
+from mailbridge.envelope import MailParameters, Origin
+from mailbridge.interfaces import IIntake, ITransaction
+from mailbridge.reply import Reply
+from mailbridge.routing.access import AccessList
+from mailbridge.sasl.exchange import Exchange
+from mailbridge.sasl.values import Credentials
+from mailbridge.smtp.decisions import ServerSettings
+from mailbridge.smtp.server import Server
+
+CLOSING_TIME = 10.0  # seconds a closing client has to take its last reply
+MOST_BUFFERED = 256 * 1024  # pipelined octets kept while an answer is awaited; beyond it the client has to wait
+
+
+LOOPBACK = AccessList.parse(("localhost",))
+
+
+@frozen
+class SMTPListenerSettings:
+    """The rules of one listener. `clients` are trusted without login; `auth` is `offer`, `require` or `off`;
+    `auth_in_clear` allows passwords without TLS from elsewhere than this host; `normalise` is for trusted clients.
+    """
+
+    name: str
+    server: ServerSettings
+    clients: AccessList
+    auth: str = "offer"
+    auth_in_clear: bool = False
+    normalise: bool = False
+
+
+class SMTPServer(Session, smtp.ESMTP):
+    """One SMTP client. Asks its intake, keeps its deadline, moves the octets."""
+
+    factory: SMTPServerFactory
+    transport: Any
+    _log = Logger()
+
+    def __init__(self) -> None:  # not the stock one: its challengers and lists would be carried by every idle session
+        self._helo_name = ""
+        self._esmtp = False
+        self._user: str | None = None
+        self._intake: IIntake | None = None
+        self._logout: Any = None
+        self._transaction: ITransaction | None = None
+        self._pending: Deferred[Any] | None = None
+        self._paused = False
+        self._stopping = False
+        self._login_by = inf
+        self._tls_facts: str | None = None
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Greet, or send away what is one too many."""
+        factory, transport = self.factory, self.transport
+        set_no_delay(transport)
+        address = transport.getPeer()
+        self.peer = address.host if isinstance(address, IPv4Address | IPv6Address) else ""
+        self._trusted = factory.settings.clients.allows(self.peer)
+        self._local = not self.peer or LOOPBACK.allows(self.peer)
+        settings = factory.settings
+        self._server = Server(
+            self, settings.server, tls=factory.implicit_tls, normalise=settings.normalise and self._trusted
+        )
+        self._intake = factory.intake
+        if not factory.sessions.admit(self):
+            self._send(self._server.close(reply.TOO_MANY_CONNECTIONS))
+            return
+        if settings.auth == "require" and not self._trusted:
+            self._login_by = factory.clock.seconds() + settings.server.limits.login_time
+        self.deadline = self._next_deadline()
+        transport.write(self._server.greet())
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets from the client."""
+        server = self._server
+        if server.closing:
+            return
+        self.deadline = self._next_deadline()
+        self._send(server.receive(data))
+
+    def _next_deadline(self) -> float:
+        factory = self.factory
+        return min(factory.clock.seconds() + factory.settings.server.limits.smtp_idle, self._login_by)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client is gone: what was half done is forgotten, what waits for the store goes on without it."""
+        self.factory.sessions.leave(self)
+        self._server.close(reply.BYE)
+        self.deadline = inf
+        if self._pending is None:
+            self.reset()
+        self._log_out()
+
+    def _send(self, octets: bytes) -> None:
+        """Send replies and do what the session asks beside them."""
+        if octets:
+            self.transport.write(octets)
+        server = self._server
+        if server.wants_tls:
+            assert self.factory.tls is not None
+            start_tls(self.transport, self.factory.tls)
+            self._log_out()
+            server.tls_started()
+        elif server.closing:
+            self.transport.loseConnection()
+        elif server.has_more:
+            self._pause()
+            self.factory.clock.callLater(0, self._go_on)
+        elif server.waiting:
+            self.deadline = inf  # our own work; the client is not late
+            if server.buffered > MOST_BUFFERED:
+                self._pause()
+        elif self._stopping and not server.in_transaction:
+            self._send(server.close(reply.SHUTTING_DOWN))
+
+    def _go_on(self) -> None:
+        if not self._server.closing:
+            self._resume()
+            self._send(self._server.resume())
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+
+    def expire(self) -> None:
+        """Too long without a sign of life."""
+        now = self.factory.clock.seconds()
+        if self._server.closing:
+            self.transport.abortConnection()
+        else:
+            self._send(self._server.close(reply.LOGIN_TOO_SLOW if now > self._login_by else reply.IDLE_TOO_LONG))
+        self.deadline = now + CLOSING_TIME
+
+    def shut_down(self) -> None:
+        """The bridge stops: close now, or after the message in progress."""
+        self._stopping = True
+        if not (self._server.in_transaction or self._server.waiting or self._server.closing):
+            self._send(self._server.close(reply.SHUTTING_DOWN))
+
+    # --- answers that come later --------------------------------------------------------------------------------------
+
+    def _later(self, waiting: Deferred[Any], use: Callable[[Any], Reply]) -> Reply | None:
+        """The Reply that `use` makes of the result, or None when the session has to wait for it."""
+        done: list[Reply] = []
+
+        def arrived(answer: Reply) -> None:
+            if self._pending is None:
+                done.append(answer)
+            else:
+                self._answered(answer)
+
+        waiting.addCallback(use).addErrback(self._fault).addCallback(arrived)
+        if done:
+            return done[0]
+        self._pending = waiting
+        return None
+
+    def _fault(self, failure: Failure) -> Reply:
+        if failure.check(CancelledError) is None:
+            self._log.failure("a question of {peer} failed", failure, peer=self.peer)
+        return reply.NOT_NOW
+
+    def _answered(self, answer: Reply) -> None:
+        self._pending = None
+        if self._server.closing:
+            self.reset()
+            self._log_out()
+            return
+        self.deadline = self._next_deadline()
+        octets = self._server.answer(answer)
+        self._resume()
+        self._send(octets)
+
+    # --- Decisions ----------------------------------------------------------------------------------------------------
+
+    def helo(self, name: str, esmtp: bool) -> None:
+        """The client's name, for the trace line."""
+        self._helo_name = name
+        self._esmtp = esmtp
+
+    def mail(self, sender: Address, parameters: MailParameters) -> Reply | None:
+        """Begin a transaction with the intake of the login, or of strangers."""
+        if self.factory.settings.auth == "require" and self._user is None and not self._trusted:
+            return reply.NEED_LOGIN
+        assert self._intake is not None
+        begun = self._intake.begin(sender, self._origin(parameters.utf8), parameters)
+        if isinstance(begun, Deferred):
+            return self._later(begun, self._begun)
+        return self._begun(begun)
+
+    def _begun(self, begun: ITransaction | Reply) -> Reply:
+        if isinstance(begun, Reply):
+            return begun
+        self._transaction = begun
+        return reply.SENDER_OK
+
+    def _origin(self, utf8: bool) -> Origin:
+        factory = self.factory
+        if self._server.tls and self._tls_facts is None:
+            self._tls_facts = tls_facts(self.transport)
+        keyword = ("UTF8SMTP" if utf8 else "ESMTP") if self._esmtp else "SMTP"
+        if self._esmtp:
+            keyword += ("S" if self._server.tls else "") + ("A" if self._user else "")
+        return Origin(
+            factory.settings.name, self.peer, self._helo_name, self._user, self._tls_facts, factory.clock.seconds(),
+            keyword, self._trusted or self._user is not None,
+        )
+
+    def rcpt(self, recipient: Address) -> Reply | None:
+        """Route a recipient."""
+        assert self._transaction is not None
+        answer = self._transaction.recipient(recipient)
+        if isinstance(answer, Deferred):
+            return self._later(answer, _same)
+        return answer
+
+    def data(self) -> Reply | None:
+        """Open the content."""
+        assert self._transaction is not None
+        return self._transaction.data()
+
+    def content(self, octets: bytes) -> None:
+        """Store content; the client waits while the store is behind."""
+        if self._transaction is None:
+            return
+        behind = self._transaction.write(octets)
+        if behind is not None:
+            self._pause()
+            behind.addBoth(lambda _: self._resume())
+
+    def end(self) -> Reply | None:
+        """Commit."""
+        transaction, self._transaction = self._transaction, None
+        assert transaction is not None
+        answer = transaction.finish()
+        if isinstance(answer, Deferred):
+            return self._later(answer, _same)
+        return answer
+
+    def reset(self) -> None:
+        """Forget the transaction."""
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            transaction.abort()
+
+    def mechanisms(self) -> tuple[str, ...]:
+        """SASL mechanisms on offer at this moment."""
+        factory = self.factory
+        if factory.login is None or factory.settings.auth == "off":
+            return ()
+        return factory.login.mechanisms(self.peer).names(self._secure())
+
+    def _secure(self) -> bool:
+        return self._server.tls or self._local or self.factory.settings.auth_in_clear
+
+    def exchange(self, mechanism: str) -> Exchange | None:
+        """Begin to log in."""
+        factory = self.factory
+        if mechanism not in self.mechanisms() or factory.login is None:
+            return None
+        return factory.login.mechanisms(self.peer).start(mechanism)
+
+    def login(self, credentials: Credentials) -> Reply | None:
+        """Ask the portal."""
+        assert self.factory.login is not None
+        avatar = self.factory.login.login(credentials, self.peer, smtp.IMessageDelivery)
+        return self._later(avatar.addCallbacks(self._logged_in, _login_refused), _same)
+
+    def _logged_in(self, avatar: tuple[Any, Any, Any]) -> Reply:
+        _, delivery, self._logout = avatar
+        self._intake = as_intake(delivery)
+        self._user = getattr(delivery, "user", None) or "authenticated"
+        self._login_by = inf
+        return reply.LOGGED_IN
+
+    def _log_out(self) -> None:
+        logout, self._logout = self._logout, None
+        self._user = None
+        self._intake = self.factory.intake
+        if logout is not None:
+            logout()
+
+
+def _same(answer: Reply) -> Reply:
+    return answer
+
+
+def _login_refused(failure: Failure) -> Reply:
+    if failure.check(WrongPassword):
+        return reply.WRONG_PASSWORD
+    if failure.check(LoginLater):
+        return reply.LOGIN_LATER
+    return reply.AUTH_UNAVAILABLE
+
+
+class SMTPServerFactory(smtp.SMTPFactory):
+    """Makes sessions for one listener. `settings` may be replaced while it runs: later sessions get the new ones.
+
+    `anonymous` answers before a login: our IIntake or any IMessageDelivery; None: everybody has to log in. `login` is
+    None when nobody can. `tls` is needed for STARTTLS, `implicit_tls` says that `edge.transport.implicit_tls` wraps us.
+    """
+
+    protocol: Any = SMTPServer
+    noisy = False
+
+    def __init__(
+        self,
+        settings: SMTPListenerSettings,
+        sessions: Sessions,
+        clock: IReactorTime,
+        anonymous: object | None = None,
+        login: Login | None = None,
+        tls: CurrentTLS | None = None,
+        implicit_tls: bool = False,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.sessions = sessions
+        self.clock = clock
+        self.intake = as_intake(anonymous) if anonymous is not None else None
+        self.login = login
+        self.tls = tls
+        self.implicit_tls = implicit_tls
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A session; who it is for is looked at when its connection stands."""
+        session = SMTPServer()
+        session.factory = self
+        return session
