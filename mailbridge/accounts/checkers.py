@@ -6,7 +6,6 @@ The avatar id is the user's id in decimal ASCII: `b"7"`. An unknown name costs t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -21,6 +20,7 @@ from mailbridge.accounts import passwords
 from mailbridge.accounts.credentials import IProof
 from mailbridge.accounts.pool import Pool
 from mailbridge.accounts.verified import VerifiedLogins
+from mailbridge.routing.names import fold_name
 from mailbridge.sasl.prep import prepare
 from mailbridge.sasl.values import SASLError
 from mailbridge.sasl.verifier import ScramVerifier, false_verifier
@@ -35,6 +35,9 @@ class Directory(Protocol):
 
     def by_id(self, number: int) -> User | None:
         """The user with that id."""
+
+    def is_local(self, domain: str) -> bool:
+        """Whether `domain` is one of ours."""
 
 
 class NothingToCompare(UnauthorizedLogin):
@@ -110,15 +113,14 @@ class ScramVerifiers:
     """Finds the SCRAM verifier of a name.
 
     `secret` (32 random octets) makes the false verifiers of names that do not exist; kept over restarts it makes them
-    as stable as the true ones. `fold(name)` gives the form in which the directory compares names.
+    as stable as the true ones. Spellings of one name share one false verifier, as they share a true one.
     """
 
     _log = Logger()
 
-    def __init__(self, directory: Directory, secret: bytes, fold: Callable[[str], str] = str.casefold) -> None:
+    def __init__(self, directory: Directory, secret: bytes) -> None:
         self._directory = directory
         self._secret = secret
-        self._fold = fold
 
     def scram(self, username: str) -> ScramVerifier:
         """The verifier, or a false one: also for a user whose stored one is damaged, who can log in otherwise."""
@@ -128,7 +130,9 @@ class ScramVerifiers:
                 return ScramVerifier.parse(user.credentials.scram)
             except ValueError:
                 self._log.error("the SCRAM verifier of user {name!r} is damaged; set the password anew", name=user.name)
-        return false_verifier(self._fold(username), self._secret)
+        local, at, domain = username.rpartition("@")
+        name = local if at and self._directory.is_local(domain) else username
+        return false_verifier(fold_name(prepare(name)), self._secret)
 
 
 def find(directory: Directory, name: bytes | str) -> User | None:
