@@ -32,8 +32,9 @@ class TLSSettings:
 class SMTPListener:
     """One `[[smtp]]`. `clients` are trusted without login; `bare_newlines = normalise` is for them and for logins only.
 
-    `auth_in_clear` allows passwords without TLS from other than loopback. `add_headers` gives mail of trusted and
-    logged-in clients a missing Date, Message-ID or From; `sender` rewrites their envelope sender and From.
+    `starttls` and `auth` are `offer`, `require` or `off`. `auth_in_clear` allows passwords without TLS from other than
+    loopback. `add_headers` gives mail of trusted and logged-in clients a missing Date, Message-ID or From; `sender`
+    rewrites their envelope sender and From.
     """
 
     listen: str
@@ -71,7 +72,8 @@ class UsersSettings:
 class RouteRule:
     """One `[[route]]`: patterns (RE2, whole text, any case) and lists that must all match.
 
-    `to` names a target or `refuse`; `reply` is the text of the refusal; `anyone` is DESIGN invariant 5's.
+    `to` names a target or `refuse`; `reply` is the text of the refusal; `anyone` is DESIGN invariant 5's. `listener` is
+    named as in messages, `smtp[0]` for the first. `routing.rules` gives them their meaning.
     """
 
     to: str
@@ -84,13 +86,15 @@ class RouteRule:
     anyone: bool = False
 
 
-@frozen
+@frozen(kw_only=True)
 class Config:
-    """The whole file. `source` is its path for messages; paths inside are absolute already."""
+    """The whole file. Paths inside are absolute. `source` is its own path, for messages, and no key of the file.
 
-    source: str
+    `hostname` and, where `[users]` has none, its `domains` are this host's name by default.
+    """
+
     hostname: str
-    state: Path
+    state: Path = Path("/var/lib/mailbridge")
     store: StoreSettings = field(factory=StoreSettings)
     tls: TLSSettings | None = None
     limits: Limits = field(factory=Limits)
@@ -98,3 +102,4 @@ class Config:
     pop3: tuple[POP3Listener, ...] = ()
     users: UsersSettings = field(factory=UsersSettings)
     route: tuple[RouteRule, ...] = ()
+    source: str = ""

@@ -1,0 +1,63 @@
+"""Files that a configuration names: found relative to it, readable by us, and secret where they must be."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from mailbridge.config.units import shown
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def path_reader(base: Path) -> Callable[[object], Path]:
+    """A reader of paths, relative to `base`, that need not exist."""
+
+    def read(value: object) -> Path:
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError(f"must be a path, got {shown(value)}")
+        return base / value
+
+    return read
+
+
+def file_reader(base: Path) -> Callable[[object], Path]:
+    """A reader of paths of files that exist and that we may read."""
+    path = path_reader(base)
+
+    def read(value: object) -> Path:
+        return _readable(path(value))
+
+    return read
+
+
+def secret_reader(base: Path) -> Callable[[object], Path]:
+    """A reader of paths of secret files, written `"key.pem"` or `{ file = "key.pem" }`: nobody else may read them."""
+    path = path_reader(base)
+
+    def read(value: object) -> Path:
+        if isinstance(value, dict):
+            if set(value) != {"file"}:
+                raise ValueError('must be a path or { file = "PATH" }')
+            value = value["file"]
+        found = _readable(path(value))
+        mode = found.stat().st_mode
+        if mode & _OTHERS:
+            raise ValueError(f"others may read {found} (mode {stat.S_IMODE(mode):04o}); do: chmod 600 {found}")
+        return found
+
+    return read
+
+
+def _readable(path: Path) -> Path:
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    if not is_file:
+        raise ValueError(f"{path} is no file")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"cannot read {path}: permission denied for the user mailbridge runs as")
+    return path

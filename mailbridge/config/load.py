@@ -1,0 +1,211 @@
+"""Reads a configuration: one TOML file, strict, every fault found and told at once (DESIGN 7).
+
+Nothing here listens, writes or starts; files that the configuration names are looked at, not read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import tomllib
+from collections.abc import Callable, Collection, Iterator
+from difflib import get_close_matches
+from functools import partial
+from operator import eq
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, fields, has, resolve_types
+from cattrs import Converter
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError, IterableValidationNote
+from cattrs.gen import make_dict_structure_fn, override
+
+from mailbridge.config.combinations import combinations
+from mailbridge.config.keys import Faulty, hostname, readers
+from mailbridge.config.model import Config, POP3Listener, RouteRule, SMTPListener
+from mailbridge.config.units import shown
+from mailbridge.errors import ConfigError, Fault
+
+MAX_OCTETS = 4 * 1024 * 1024
+
+resolve_types(Config)
+_LISTS: dict[Any, type] = {
+    tuple[SMTPListener, ...]: SMTPListener, tuple[POP3Listener, ...]: POP3Listener, tuple[RouteRule, ...]: RouteRule,
+}
+_TOML_PLACE = re.compile(r"(.*) \(at (?:(line [0-9]+, column [0-9]+)|(end of document))\)", re.DOTALL)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
+
+
+def this_host() -> str:
+    """This host's full name, made valid."""
+    return valid_hostname(socket.getfqdn(), socket.gethostname())
+
+
+def valid_hostname(*candidates: str) -> str:
+    """The first of `candidates` that names a host; names that lookups invent for loopback do not."""
+    for candidate in candidates:
+        name = re.sub(r"[^A-Za-z0-9.-]", "-", candidate).strip(".-")
+        if name.endswith(".arpa") or name.split(".")[0] == "localhost":
+            continue
+        try:
+            return hostname(name)
+        except ValueError:
+            continue
+    return "localhost.localdomain"
+
+
+def load(path: Path, targets: Collection[str] = (), default_hostname: Callable[[], str] = this_host) -> Config:
+    """The configuration in the file `path`. Raises ConfigError with every fault.
+
+    `targets` are the names that `to` of a route may have besides maildrop, maildrop:USER and refuse.
+    """
+    source = str(path)
+    try:
+        with path.open("rb") as file:
+            octets = file.read(MAX_OCTETS + 1)
+    except OSError as error:
+        raise ConfigError(source, (Fault("file", f"cannot be read: {error.strerror}"),)) from None
+    if len(octets) > MAX_OCTETS:
+        raise ConfigError(source, (Fault("file", "is larger than 4 MiB; that is no configuration"),))
+    try:
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise ConfigError(source, (Fault(f"line {line}", "is not UTF-8"),)) from None
+    return load_text(text, source, path.absolute().parent, targets, default_hostname)
+
+
+def load_text(
+    text: str, source: str, base: Path, targets: Collection[str] = (), default_hostname: Callable[[], str] = this_host
+) -> Config:
+    """The configuration in `text`; `source` names it in messages, relative paths are below `base`.
+
+    Raises ConfigError with every fault. `default_hostname` is asked only when the text has none.
+    """
+    document = _parse(text, source)
+    given = document if "hostname" in document else {**document, "hostname": default_hostname()}
+    faults: list[Fault] = []
+    config = None
+    try:
+        config = _converter(base, targets).structure(given, Config)
+    except ClassValidationError as error:
+        faults.extend(_faults(error, ""))
+    faults.extend(combinations(document))
+    if config is None or faults:
+        raise ConfigError(source, tuple(dict.fromkeys(faults)))
+    if "domains" not in document.get("users", {}):
+        config = evolve(config, users=evolve(config.users, domains=(config.hostname,)))
+    return evolve(config, source=source)
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        fault = Fault("file", "is nested too deeply")
+    except ValueError as error:  # TOMLDecodeError, and what int() and datetime() refuse
+        match = _TOML_PLACE.fullmatch(str(error))
+        place = (match[2] or "end of the file") if match else "file"
+        fault = Fault(place, f"is not TOML: {match[1] if match else error}")
+    raise ConfigError(source, (fault,))
+
+
+# --- structure --------------------------------------------------------------------------------------------------------
+
+
+def _converter(base: Path, targets: Collection[str]) -> Converter:
+    """A converter that takes each key with its reader and nothing else."""
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind, cls in _LISTS.items():
+        converter.register_structure_hook_func(partial(eq, kind), _array(converter, cls))
+    tables = dict(readers(base, targets))
+    top = tables.pop(Config)  # last: its hooks are looked up when it is made
+    for cls, keys in (*tables.items(), (Config, top)):
+        overrides: dict[str, Any] = {name: override(struct_hook=_hook(reader)) for name, reader in keys.items()}
+        if cls is Config:
+            overrides["source"] = override(omit=True)
+        converter.register_structure_hook(cls, _table(make_dict_structure_fn(cls, converter, **overrides)))
+    return converter
+
+
+def _hook(reader: Callable[[object], Any]) -> Callable[[object, object], Any]:
+    return lambda value, _: reader(value)
+
+
+def _table(structure: Callable[[Any, Any], Any]) -> Callable[[object, Any], Any]:
+    def read(value: object, cls: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"must be a table [...], got {shown(value)}")
+        return structure(value, cls)
+
+    return read
+
+
+def _array(converter: Converter, cls: type) -> Callable[[object, Any], Any]:
+    def read(value: object, kind: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError(f"must be an array of tables, each under [[...]], got {shown(value)}")
+        items: list[object] = []
+        errors: list[Exception] = []
+        for index, element in enumerate(value):
+            try:
+                items.append(converter.structure(element, cls))
+            except Exception as error:
+                error.add_note(IterableValidationNote("", index, cls))
+                errors.append(error)
+        if errors:
+            raise IterableValidationError("", errors, kind)
+        return tuple(items)
+
+    return read
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def _faults(error: Exception, place: str) -> Iterator[Fault]:
+    """The faults in a tree of cattrs errors, each with its place."""
+    if isinstance(error, ClassValidationError):
+        noted, plain = error.group_exceptions()
+        for inner, note in noted:
+            yield from _faults(inner, f"{place}.{note.name}" if place else note.name)
+        for other in plain:
+            yield from _faults(other, place)
+    elif isinstance(error, IterableValidationError):
+        for inner, index in error.group_exceptions()[0]:
+            yield from _faults(inner, f"{place}[{index.index}]")
+    elif isinstance(error, ForbiddenExtraKeysError):
+        for key in sorted(error.extra_fields):
+            shown_key = key if _BARE_KEY.fullmatch(key) else json.dumps(key[:60])
+            yield Fault(f"{place}.{shown_key}" if place else shown_key, _unknown(key, error.cl))
+    elif isinstance(error, Faulty):
+        for below, problem in error.faults:
+            yield Fault(place + below, problem)
+    elif isinstance(error, KeyError):
+        yield Fault(place, "is missing; it has no default")
+    else:
+        yield Fault(place, str(error))
+
+
+def _unknown(key: str, cls: type) -> str:
+    known = [field.name for field in fields(cls) if field.name != "source"]
+    close = get_close_matches(key, known, 1)
+    if close:
+        return f'unknown key; did you mean "{close[0]}"?'
+    homes = [table for table, names in _keys_of_tables() if key in names]
+    if homes:
+        return f"unknown key here; it belongs in {' or '.join(homes)}"
+    return f"unknown key; known are {', '.join(known)}"
+
+
+def _keys_of_tables() -> Iterator[tuple[str, set[str]]]:
+    for section in fields(Config):
+        kind: Any = section.type
+        cls = _LISTS.get(kind)
+        if cls is not None:
+            yield f"[[{section.name}]]", {field.name for field in fields(cls)}
+            continue
+        for part in getattr(kind, "__args__", (kind,)):
+            if isinstance(part, type) and has(part):
+                yield f"[{section.name}]", {field.name for field in fields(part)}

@@ -1,0 +1,63 @@
+"""Patterns of the operator: RE2, so that no pattern and no address can take more than linear time.
+
+A pattern matches the whole text, in any case, as UTF-8. Nothing is written to stderr (RE2's own log is off).
+"""
+
+from __future__ import annotations
+
+import re
+
+import re2
+from attrs import field, frozen
+
+_LITERAL_DOMAIN = r"(?:[a-z0-9_\x80-\U0010ffff-]|\\\.)+"
+_LITERAL_DOMAINS = re.compile(
+    rf".*@(?:({_LITERAL_DOMAIN})|\((?:\?:)?({_LITERAL_DOMAIN}(?:\|{_LITERAL_DOMAIN})*)\))\$?", re.IGNORECASE | re.DOTALL
+)
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = False
+    return options
+
+
+@frozen
+class Pattern:
+    """One compiled pattern; `text` is as the operator wrote it. Making a bad one raises ValueError with the place."""
+
+    text: str
+    _regex: object = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        try:
+            regex = re2.compile(self.text, _options())
+        except re2.error as error:
+            raise ValueError(_explained(self.text, error)) from None
+        except UnicodeError:
+            raise ValueError("the pattern is not UTF-8") from None
+        object.__setattr__(self, "_regex", regex)
+
+    def matches(self, text: str) -> bool:
+        """Whether the whole of `text` matches."""
+        try:
+            return self._regex.fullmatch(text) is not None  # type: ignore[attr-defined]
+        except UnicodeError:
+            return False
+
+    def literal_domains(self) -> frozenset[str]:
+        r"""The domains in lower case when the pattern ends in literal ones (`.*@(a\.org|b\.org)`), else nothing."""
+        match = _LITERAL_DOMAINS.fullmatch(self.text)
+        if not match:
+            return frozenset()
+        return frozenset(domain.replace("\\.", ".").lower() for domain in (match[1] or match[2]).split("|"))
+
+
+def _explained(pattern: str, error: Exception) -> str:
+    """`bad pattern "a[z-a]" at character 3: invalid character class range`."""
+    raw = error.args[0] if error.args else b""
+    problem = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+    reason, _, fragment = problem.partition(": ")
+    at = pattern.find(fragment) + 1 if fragment and fragment != pattern else len(pattern)
+    return f'bad pattern "{pattern}" at character {at}: {reason}'
