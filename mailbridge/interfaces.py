@@ -7,7 +7,7 @@ The **queue** decides when a delivery is tried, a **target** tries it and return
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -18,6 +18,7 @@ from mailbridge.envelope import MailParameters, Origin
 from mailbridge.outcome import Outcome
 from mailbridge.reply import Reply
 from mailbridge.routing.route import Resolution
+from mailbridge.store.changes import Delivery, Lane, Message, People, Snapshot
 
 
 class IStore(Interface):
@@ -41,14 +42,17 @@ class IStore(Interface):
     def pin(content: Content) -> object:
         """Keep the segments of `content` readable until the returned object's `release()` is called."""
 
-    def messages(ids: Sequence[int]) -> dict[int, object]:
-        """The `store.changes.Message` of each of at most 64 ids that exist."""
+    def messages(ids: Sequence[int]) -> dict[int, Message]:
+        """Those messages of at most 64 ids that exist."""
 
-    def snapshot(user: int) -> Deferred[object]:
-        """The `store.changes.Snapshot` of a user's maildrop, in the order of arrival."""
+    def snapshot(user: int) -> Deferred[Snapshot]:
+        """A user's maildrop, in the order of arrival."""
 
-    def people() -> Deferred[object]:
-        """The `store.changes.People`: all users and aliases, for the directory in memory."""
+    def people() -> Deferred[People]:
+        """All users and aliases, for the directory in memory."""
+
+    def recall(key: str) -> str | None:
+        """The value kept by `store.changes.Remember`, None if there is none."""
 
     def lease(name: str, owner: str, ttl: float) -> Deferred[bool]:
         """Take or renew the lease `name` for `ttl` seconds; False while another owner holds it."""
@@ -56,16 +60,16 @@ class IStore(Interface):
     def release(name: str, owner: str) -> Deferred[None]:
         """Give a lease back; no error if it was not held."""
 
-    def claim(owner: str, lane: int, limit: int, ttl: float) -> Deferred[tuple[object, ...]]:
-        """At most `limit` due deliveries (`store.changes.Delivery`) of a lane; a Settle must name the fence of each."""
+    def claim(owner: str, lane: int, limit: int, ttl: float) -> Deferred[tuple[Delivery, ...]]:
+        """At most `limit` due deliveries of a lane; a Settle must name the fence of each."""
 
-    def renew(owner: str, deliveries: Sequence[object], ttl: float) -> Deferred[tuple[object, ...]]:
+    def renew(owner: str, deliveries: Sequence[Delivery], ttl: float) -> Deferred[tuple[Delivery, ...]]:
         """Extend claims; fires with those still held."""
 
-    def lanes() -> Deferred[tuple[object, ...]]:
-        """Every lane (`store.changes.Lane`) with its next due time and how many wait."""
+    def lanes() -> Deferred[tuple[Lane, ...]]:
+        """Every lane with its next due time and how many wait."""
 
-    def watch(topic: str, callback: object) -> object:
+    def watch(topic: str, callback: Callable[[], object]) -> Callable[[], None]:
         """Call `callback()` in the reactor after changes to `topic` ("people", "lanes", "maildrop:7").
 
         Returns a function that ends it. Events may be lost: whoever watches also polls.

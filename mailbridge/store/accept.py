@@ -1,0 +1,69 @@
+"""Accept: a message and all that hangs on it become rows of the batch."""
+
+from __future__ import annotations
+
+from mailbridge.errors import StoreConflict
+from mailbridge.store.batch import Batch
+from mailbridge.store.changes import Accept, Accepted
+from mailbridge.store.rows import extents_text, origin_text
+
+OPEN = "open"
+
+
+def accept(batch: Batch, change: Accept, receipts: list[object]) -> None:
+    """Gather the rows; StoreConflict when a user of the deposits is gone."""
+    key = change.key
+    if key is not None:
+        first = batch.keys.get(key) or _accepted(batch, key)
+        if first is not None:
+            receipts.append(Accepted(first, repeated=True))
+            return
+    deposits = change.deposits
+    if len(deposits) > 1:
+        deposits = tuple(dict.fromkeys(deposits))
+    users = batch.known.users
+    for user in deposits:
+        if user not in users:
+            raise StoreConflict(f"user {user} was removed")
+    envelope = change.envelope
+    content = envelope.content
+    size = content.size
+    id = batch.id("message")
+    extents = None
+    if content.octets is None:
+        extents = extents_text(content.extents)
+        for extent in content.extents:
+            batch.live[extent.segment] = batch.live.get(extent.segment, 0) + extent.length
+        for segment in {extent.segment for extent in content.extents}:
+            batch.placements += (segment, id)
+        batch.settled_extents.append(content.extents)
+    batch.messages += (id, envelope.queue_id, envelope.sender.text, origin_text(envelope), envelope.origin.time, size,
+                       content.ends_in_newline, len(deposits), extents, content.octets)
+    for user in deposits:
+        batch.deposits += (user, id, size)
+        batch.maildrops.add(user)
+    for queued in change.deliveries:
+        lane = _lane(batch, queued.target, queued.destination)
+        batch.deliveries += (batch.id("delivery"), id, queued.recipient, lane, 0, queued.due, 0, None, 0, None)
+        count, due = batch.enqueued.get(lane, (0, queued.due))
+        batch.enqueued[lane] = count + 1, min(due, queued.due)
+    if not deposits and not change.deliveries:
+        batch.garbage += (id, 0)
+    if key is not None:
+        batch.keys[key] = id
+    batch.rows += 1 + len(deposits) + len(change.deliveries)
+    receipts.append(Accepted(id))
+
+
+def _accepted(batch: Batch, key: str) -> int | None:
+    rows = batch.execute("SELECT message FROM accepted WHERE key = ?", (key,))
+    return rows[0][0] if rows else None
+
+
+def _lane(batch: Batch, target: str, destination: str) -> int:
+    lane = batch.known.lanes.get((target, destination))
+    if lane is None:
+        lane = batch.id("lane")
+        batch.execute("INSERT INTO lane VALUES (?, ?, ?, ?, '', 0, NULL, 0)", (lane, target, destination, OPEN))
+        batch.known.lanes[target, destination] = lane
+    return lane

@@ -1,0 +1,31 @@
+"""Which function applies which change. Each takes the batch, the change and the receipts of its commit to append to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mailbridge.store import changes, garbage, maildrops, people, queue
+from mailbridge.store.accept import accept
+from mailbridge.store.batch import Batch
+
+APPLY: dict[type, Callable[[Batch, Any, list[object]], None]] = {
+    changes.Accept: accept,
+    changes.Unlink: maildrops.unlink,
+    changes.Settle: queue.settle,
+    changes.SetLane: queue.set_lane,
+    changes.AddUser: people.add_user,
+    changes.ChangeUser: people.change_user,
+    changes.RemoveUser: people.remove_user,
+    changes.SetAlias: people.set_alias,
+    changes.Allocate: people.allocate,
+    changes.Remember: people.remember,
+    queue.Claim: queue.claim,
+    queue.Renew: queue.renew,
+    queue.ListLanes: queue.list_lanes,
+    garbage.Free: garbage.free,
+    garbage.DropSegments: garbage.drop_segments,
+    garbage.ListSegments: garbage.list_segments,
+    garbage.Residents: garbage.residents,
+    garbage.Relocate: garbage.relocate,
+}

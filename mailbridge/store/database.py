@@ -1,0 +1,82 @@
+"""Opening the data base file: flags, PRAGMAs that are read back, the lock that keeps a second daemon out.
+
+WAL with `synchronous=FULL`: a COMMIT returns after its sync. No mmap: a read error must be an error, not a signal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import apsw
+
+from mailbridge.errors import StartError
+
+Connect = Callable[[str, int], apsw.Connection]
+"""Opens a file with SQLite's open flags; a seam for tests that inject faults."""
+
+READ_WRITE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+READ_ONLY = apsw.SQLITE_OPEN_READONLY
+PAGE_SIZE = 4096
+CHECKPOINT_PAGES = 4000
+
+
+def connect(path: str, flags: int) -> apsw.Connection:
+    """A connection as SQLite makes it."""
+    return apsw.Connection(path, flags=flags, statementcachesize=256)
+
+
+def open_writer(path: Path, connect: Connect) -> apsw.Connection:
+    """The one read-write connection. Raises StartError when a PRAGMA does not take, apsw.Error otherwise."""
+    connection = connect(str(path), READ_WRITE)
+    try:
+        connection.set_busy_timeout(5000)
+        connection.pragma("page_size", PAGE_SIZE)
+        wanted: dict[str, object] = {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": CHECKPOINT_PAGES,
+                                     "mmap_size": 0, "foreign_keys": 0, "trusted_schema": 0}
+        if sys.platform == "darwin":
+            wanted |= {"fullfsync": 1, "checkpoint_fullfsync": 1}
+        for name, value in wanted.items():
+            connection.pragma(name, value)
+            found = connection.pragma(name)
+            if found != value:
+                raise StartError(f"does not take PRAGMA {name}={value} (it stays {found}): is it on a network file "
+                                 "system? put the state on a local disk")
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
+def open_reader(path: Path, connect: Connect) -> apsw.Connection:
+    """A read-only connection."""
+    connection = connect(str(path), READ_ONLY)
+    connection.set_busy_timeout(5000)
+    connection.pragma("mmap_size", 0)
+    return connection
+
+
+class Lock:
+    """The lock file of a state folder: held by one process, and by none that died."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock. Raises StartError that names the process which holds it."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise StartError(f"{path.parent}: process {holder} uses this state already: stop it first, or give this "
+                             "one a state of its own") from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+
+    def release(self) -> None:
+        """Give it back; the file stays."""
+        with suppress(OSError):
+            os.close(self._descriptor)
