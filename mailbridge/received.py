@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mailbridge.address import Address
 from mailbridge.clock import rfc5322_date
 from mailbridge.content import Content
 from mailbridge.envelope import Origin
 
 
+@lru_cache(maxsize=1024)
 def _token(text: str) -> str:
     """`text` as it may stand in a header: printable ASCII without parentheses, backslashes and quotes, at most 255."""
     return "".join(c if "!" <= c <= "~" and c not in '()\\";<>' else "?" for c in text[:255])

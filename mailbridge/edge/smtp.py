@@ -306,12 +306,14 @@ class SMTPServer(Session, smtp.ESMTP):
         self._intake = as_intake(delivery)
         self._user = getattr(delivery, "user", None) or "authenticated"
         self._login_by = inf
+        self._server.normalise = self.factory.settings.normalise
         return reply.LOGGED_IN
 
     def _log_out(self) -> None:
         logout, self._logout = self._logout, None
         self._user = None
         self._intake = self.factory.intake
+        self._server.normalise = self.factory.settings.normalise and self._trusted
         if logout is not None:
             logout()
 
@@ -348,7 +350,7 @@ class SMTPServerFactory(smtp.SMTPFactory):
         tls: CurrentTLS | None = None,
         implicit_tls: bool = False,
     ) -> None:
-        super().__init__()
+        smtp.SMTPFactory.__init__(self)
         self.settings = settings
         self.sessions = sessions
         self.clock = clock

@@ -11,7 +11,7 @@ from base64 import b32encode
 from collections.abc import Callable, Mapping
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -215,8 +215,8 @@ class Transaction:
             content = self._writer.finish()
         except Exception:
             return self._failed(Failure())
-        waiting = content if isinstance(content, Deferred) else succeed(content)
-        return waiting.addCallback(self._commit).addCallbacks(self._committed, self._failed)
+        stored = content.addCallback(self._commit) if isinstance(content, Deferred) else self._commit(content)
+        return stored.addCallbacks(self._committed, self._failed)
 
     def _commit(self, content: Content) -> Deferred[tuple[object, ...]]:
         envelope = Envelope(
