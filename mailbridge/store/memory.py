@@ -1,0 +1,322 @@
+"""The store in memory: the same behaviour in plain dictionaries, for tests, and the readable specification of IStore.
+
+Every commit takes effect and fires at once. Nothing outlives the object.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailbridge.content import Content
+from mailbridge.errors import StoreConflict, StoreError, StoreFull
+from mailbridge.interfaces import IStore
+from mailbridge.limits import MIB
+from mailbridge.store import changes
+from mailbridge.store.changes import Delivery, Lane, LaneState, Message, People, Snapshot, User, Verdict
+from mailbridge.store.leases import Leases
+from mailbridge.store.maildrops import MESSAGES
+from mailbridge.store.memory_content import MemoryPin, MemoryWriter
+from mailbridge.store.rows import origin_text
+from mailbridge.store.watchers import Watchers
+
+
+@define
+class _Waiting:
+    """A delivery in the queue; `lease` is the end of its claim, None while it waits."""
+
+    delivery: Delivery
+    due: float
+    owner: str = ""
+    lease: float | None = None
+
+
+@define
+class _State:
+    """All of it, copied before a commit and put back when one of its changes fails."""
+
+    messages: dict[int, Message] = field(factory=dict)
+    maildrops: dict[int, dict[int, int]] = field(factory=dict)
+    queue: dict[int, _Waiting] = field(factory=dict)
+    lanes: dict[int, Lane] = field(factory=dict)
+    users: dict[int, User] = field(factory=dict)
+    aliases: dict[str, changes.Alias] = field(factory=dict)
+    keys: dict[str, int] = field(factory=dict)
+    counters: dict[str, int] = field(factory=dict)
+    remembered: dict[str, str] = field(factory=dict)
+
+    def copy(self) -> _State:
+        """A copy deep enough to go on from."""
+        state = copy.copy(self)
+        for name in self.__slots__:
+            if isinstance(getattr(self, name, None), dict):
+                setattr(state, name, dict(getattr(self, name)))
+        state.maildrops = {user: dict(entries) for user, entries in self.maildrops.items()}
+        state.queue = {id: copy.copy(waiting) for id, waiting in self.queue.items()}
+        return state
+
+    def number(self, counter: str, count: int = 1, start: int = 1) -> int:
+        """The first of `count` numbers that were never given out."""
+        first = self.counters.get(counter, start)
+        self.counters[counter] = first + count
+        return first
+
+
+@implementer(IStore)
+class MemoryStore:
+    """IStore without a disk; `clock` gives seconds since 1970. Set `free` below `min_free` to see StoreFull."""
+
+    def __init__(self, clock: IReactorTime, min_free: int = 64 * MIB) -> None:
+        self.epoch = secrets.token_hex(8)
+        self.free = 1 << 40
+        self._min_free = min_free
+        self._clock = clock
+        self._state = _State()
+        self._leases = Leases(clock.seconds)
+        self._watchers = Watchers()
+        self._touched: set[str] = set()
+        self._closed = False
+
+    def commit(self, *changes: object) -> Deferred[tuple[object, ...]]:
+        """See IStore."""
+        if self._closed:
+            return fail(StoreError("the store is closed"))
+        before = self._state
+        self._state = before.copy()
+        self._touched = set()
+        try:
+            receipts = tuple(self._apply(change) for change in changes)
+        except StoreError as error:
+            self._state = before
+            return fail(error)
+        self._free()
+        self._watchers.tell(self._touched, ())
+        return succeed(receipts)
+
+    def _apply(self, change: Any) -> object:
+        match change:
+            case changes.Accept():
+                return self._accept(change)
+            case changes.Unlink(user, uids):
+                entries = self._state.maildrops.get(user, {})
+                for uid in uids:
+                    entries.pop(uid, None)
+                self._touched.add(f"maildrop:{user}")
+                return None
+            case changes.Settle():
+                return self._settle(change)
+            case changes.SetLane(lane, state, reason, not_before):
+                if lane not in self._state.lanes:
+                    raise StoreConflict(f"there is no lane {lane}")
+                self._state.lanes[lane] = evolve(self._state.lanes[lane], state=state, reason=reason,
+                                                 not_before=not_before)
+                self._touched.add("lanes")
+                return None
+            case changes.Allocate(counter, count, start):
+                if count < 1:
+                    raise StoreConflict(f"cannot allocate {count} numbers")
+                return self._state.number("=" + counter, count, start)
+            case changes.Remember():
+                if change.value is None:
+                    self._state.remembered.pop(change.key, None)
+                else:
+                    self._state.remembered[change.key] = change.value
+                return None
+        self._touched.add("people")
+        return self._change_people(change)
+
+    def _accept(self, change: changes.Accept) -> changes.Accepted:
+        state = self._state
+        if self.free < self._min_free:
+            raise StoreFull("less than min_free is left")
+        if change.key is not None and change.key in state.keys:
+            return changes.Accepted(state.keys[change.key], repeated=True)
+        envelope = change.envelope
+        for user in change.deposits:
+            if user not in state.users:
+                raise StoreConflict(f"user {user} was removed")
+        id = state.number("message")
+        state.messages[id] = Message(id, envelope.queue_id, envelope.sender.text, origin_text(envelope),
+                                     envelope.origin.time, envelope.content)
+        for user in change.deposits:
+            state.maildrops.setdefault(user, {})[id] = envelope.content.size
+            self._touched.add(f"maildrop:{user}")
+        for queued in change.deliveries:
+            lane = self._lane(queued.target, queued.destination)
+            number = state.number("delivery")
+            state.queue[number] = _Waiting(Delivery(number, id, queued.recipient, lane, 0, 0), queued.due)
+            self._touched.add("lanes")
+        if change.key is not None:
+            state.keys[change.key] = id
+        return changes.Accepted(id)
+
+    def _lane(self, target: str, destination: str) -> int:
+        for lane in self._state.lanes.values():
+            if (lane.target, lane.destination) == (target, destination):
+                return lane.id
+        id = self._state.number("lane")
+        self._state.lanes[id] = Lane(id, target, destination, LaneState.OPEN, "", 0.0, None, 0)
+        return id
+
+    def _settle(self, change: changes.Settle) -> bool:
+        waiting = self._state.queue.get(change.delivery)
+        if waiting is None or waiting.delivery.fence != change.fence or not change.fence:
+            return False
+        if change.verdict is Verdict.DONE:
+            del self._state.queue[change.delivery]
+        else:
+            delivery = waiting.delivery
+            self._state.queue[change.delivery] = _Waiting(
+                evolve(delivery, attempts=delivery.attempts + 1, fence=delivery.fence + 1), change.due)
+        self._touched.add("lanes")
+        return True
+
+    def _change_people(self, change: Any) -> object:
+        state = self._state
+        match change:
+            case changes.AddUser(name, credentials, send_as, created):
+                name = name.lower()
+                if any(user.name == name for user in state.users.values()):
+                    raise StoreConflict(f"there is a user {name} already")
+                id = state.number("user")
+                state.users[id] = User(id, name, credentials, send_as, created)
+                return id
+            case changes.SetAlias(name, targets):
+                before = state.aliases.pop(name.lower(), None)
+                if targets:
+                    state.aliases[name.lower()] = changes.Alias(name.lower(), targets)
+                return before is not None
+            case changes.ChangeUser(user) | changes.RemoveUser(user) if user not in state.users:
+                raise StoreConflict(f"there is no user {user}")
+            case changes.ChangeUser(user, credentials, send_as):
+                if credentials is not None:
+                    state.users[user] = evolve(state.users[user], credentials=credentials)
+                if send_as is not None:
+                    state.users[user] = evolve(state.users[user], send_as=send_as)
+                return None
+            case changes.RemoveUser(user):
+                del state.users[user]
+                self._touched.add(f"maildrop:{user}")
+                return len(state.maildrops.pop(user, {}))
+        raise StoreError(f"the store could not do it: unknown change {change!r}")
+
+    def _free(self) -> None:
+        """Nothing holds a message: it goes. SQLite does this in the background."""
+        held = {waiting.delivery.message for waiting in self._state.queue.values()}
+        for entries in self._state.maildrops.values():
+            held.update(entries)
+        self._state.messages = {id: message for id, message in self._state.messages.items() if id in held}
+
+    def content(self) -> MemoryWriter:
+        """See IStore."""
+        return MemoryWriter()
+
+    def read(self, content: Content, offset: int, length: int) -> bytes:
+        """See IStore."""
+        assert content.octets is not None
+        return content.octets[offset:offset + length]
+
+    def pin(self, content: Content) -> MemoryPin:
+        """See IStore."""
+        return MemoryPin()
+
+    def messages(self, ids: Sequence[int]) -> dict[int, Message]:
+        """See IStore."""
+        if len(ids) > MESSAGES:
+            raise ValueError(f"at most {MESSAGES} messages at a time")
+        return {id: self._state.messages[id] for id in ids if id in self._state.messages}
+
+    def snapshot(self, user: int) -> Deferred[Snapshot]:
+        """See IStore."""
+        entries = sorted(self._state.maildrops.get(user, {}).items())
+        return self._answer(Snapshot(array("q", [uid for uid, _ in entries]),
+                                     array("q", [size for _, size in entries])))
+
+    def people(self) -> Deferred[People]:
+        """See IStore."""
+        return self._answer(People(tuple(self._state.users.values()),
+                                   tuple(alias for _, alias in sorted(self._state.aliases.items()))))
+
+    def recall(self, key: str) -> str | None:
+        """See IStore."""
+        return self._state.remembered.get(key)
+
+    def _answer(self, answer: Any) -> Deferred[Any]:
+        return fail(StoreError("the store is closed")) if self._closed else succeed(answer)
+
+    def lease(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
+        """See IStore."""
+        return succeed(self._leases.take(name, owner, ttl))
+
+    def release(self, name: str, owner: str) -> Deferred[None]:
+        """See IStore."""
+        self._leases.release(name, owner)
+        return succeed(None)
+
+    def _expire(self) -> None:
+        for waiting in self._state.queue.values():
+            if waiting.lease is not None and waiting.lease <= self._clock.seconds():
+                waiting.lease, waiting.owner = None, ""
+
+    def claim(self, owner: str, lane: int, limit: int, ttl: float) -> Deferred[tuple[Delivery, ...]]:
+        """See IStore."""
+        self._expire()
+        now = self._clock.seconds()
+        found = self._state.lanes.get(lane)
+        if found is None or found.state is not LaneState.OPEN or found.not_before > now:
+            return self._answer(())
+        due = sorted((waiting.due, id) for id, waiting in self._state.queue.items()
+                     if waiting.delivery.lane == lane and waiting.lease is None and waiting.due <= now)
+        claimed = []
+        for _, id in due[:max(limit, 0)]:
+            waiting = self._state.queue[id]
+            waiting.delivery = evolve(waiting.delivery, fence=waiting.delivery.fence + 1)
+            waiting.owner, waiting.lease = owner, now + ttl
+            claimed.append(waiting.delivery)
+        if claimed:
+            self._watchers.tell(["lanes"], ())
+        return self._answer(tuple(claimed))
+
+    def renew(self, owner: str, deliveries: Sequence[Delivery], ttl: float) -> Deferred[tuple[Delivery, ...]]:
+        """See IStore."""
+        self._expire()
+        held = []
+        for delivery in deliveries:
+            waiting = self._state.queue.get(delivery.id)
+            if (waiting is not None and waiting.lease is not None and waiting.owner == owner
+                    and waiting.delivery.fence == delivery.fence):
+                waiting.lease = self._clock.seconds() + ttl
+                held.append(delivery)
+        return self._answer(tuple(held))
+
+    def lanes(self) -> Deferred[tuple[Lane, ...]]:
+        """See IStore."""
+        self._expire()
+        dues: dict[int, list[float]] = {}
+        for waiting in self._state.queue.values():
+            if waiting.lease is None:
+                dues.setdefault(waiting.delivery.lane, []).append(waiting.due)
+        return self._answer(tuple(
+            evolve(lane, due=min(dues.get(lane.id, ()), default=None), waiting=len(dues.get(lane.id, ())))
+            for lane in self._state.lanes.values()))
+
+    def watch(self, topic: str, callback: Callable[[], object]) -> Callable[[], None]:
+        """See IStore."""
+        return self._watchers.add(topic, callback)
+
+    def free_octets(self) -> int:
+        """See IStore."""
+        return self.free
+
+    def close(self) -> Deferred[None]:
+        """See IStore."""
+        self._closed = True
+        return succeed(None)
