@@ -7,11 +7,11 @@ what would not work (no TLS, reachable from this machine only). Never holds a pa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 
 from attrs import frozen
 
 from mailbridge.certificate import Description
+from mailbridge.config.endpoint import Endpoint, parse_endpoint
 from mailbridge.config.model import Config, POP3Listener, SMTPListener
 
 STARTTLS = "STARTTLS"
@@ -42,49 +42,21 @@ class Settings:
     notes: tuple[str, ...]
 
 
-def _split(listen: str) -> list[str]:
-    """The parts of an endpoint description: `:` separates and `\\` escapes, as in Twisted's own grammar."""
-    parts, part, letters = [], "", iter(listen)
-    for letter in letters:
-        if letter == "\\":
-            part += next(letters, "")
-        elif letter == ":":
-            parts.append(part)
-            part = ""
-        else:
-            part += letter
-    return [*parts, part]
+def _port(endpoint: Endpoint) -> int | None:
+    """The port that clients use; behind a proxy, and on a socket of systemd's, it is somebody else's."""
+    kind, _, port = endpoint.place.partition(" ")
+    return int(port) or None if kind == "port" and not endpoint.proxied else None
 
 
-def place(listen: str) -> tuple[str, int | None]:
-    """Interface (empty: all of them) and port of an endpoint description; None for a port that does not stand in it."""
-    kind, *parts = _split(listen)
-    # Behind a proxy, and on a socket of systemd's, the port that clients use is somebody else's.
-    if kind.lower() not in ("tcp", "tcp4", "tcp6", "ssl", "tls"):
-        return "", None
-    plain = [part for part in parts if "=" not in part]
-    named = dict(part.split("=", 1) for part in parts if "=" in part)
-    port = named.get("port", plain[-1] if plain else "")
-    return named.get("interface", ""), (int(port) or None) if port.isascii() and port.isdigit() else None
-
-
-def _is_loopback(interface: str) -> bool:
-    try:
-        return ip_address(interface).is_loopback
-    except ValueError:
-        return interface == "localhost"
-
-
-def _host(interface: str, hostname: str) -> str:
-    if _is_loopback(interface):
+def _host(endpoint: Endpoint, hostname: str) -> str:
+    if endpoint.is_local:
         return "localhost"
-    return hostname if interface in ("", "0.0.0.0", "::") else interface
+    return hostname if endpoint.interface in ("", "0.0.0.0", "::") else endpoint.interface
 
 
 def _door(listener: SMTPListener | POP3Listener, config: Config) -> Door:
-    interface, port = place(listener.listen)
-    local = _is_loopback(interface)
-    if listener.tls or listener.listen.lower().startswith(("ssl:", "tls:")):
+    endpoint = parse_endpoint(listener.listen)
+    if listener.tls:
         security = IMPLICIT
     elif config.tls is not None and listener.starttls != "off":
         security = STARTTLS
@@ -93,11 +65,11 @@ def _door(listener: SMTPListener | POP3Listener, config: Config) -> Door:
     clear = listener.auth_in_clear if isinstance(listener, SMTPListener) else listener.login_in_clear
     offered = not isinstance(listener, SMTPListener) or listener.auth != "off"
     return Door(
-        host=_host(interface, config.hostname),
-        port=port,
+        host=_host(endpoint, config.hostname),
+        port=_port(endpoint),
         security=security,
-        login=offered and (security != CLEAR or local or clear),
-        local=local,
+        login=offered and (security != CLEAR or endpoint.is_local or clear),
+        local=endpoint.is_local,
     )
 
 

@@ -1,6 +1,6 @@
 """What a mail program must be told, written down: as the fields of an account page, or as a file of a program.
 
-Pure: `mail_program.Settings` in, text out. No password is in any of them: the programs ask for it.
+Pure: `mail_program.Settings` in, text out. The files of programs hold no password: the programs ask for it.
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ from collections.abc import Callable
 from mailbridge.cli.mail_program import CLEAR, IMPLICIT, STARTTLS, Door, Settings
 
 
-def _fields(door: Door, user: str, login: bool) -> list[str]:
+def _fields(door: Door, user: str, password: str) -> list[str]:
     security = door.security if door.security != CLEAR else "none (no TLS)"
     lines = [f"    server    {door.host}", f"    port      {door.port or '?'}", f"    security  {security}"]
-    if login:
-        return [*lines, f"    user      {user}", "    password  yours (normal password)"]
+    if door.login:
+        return [*lines, f"    user      {user}", f"    password  {password} (normal password)"]
     return [*lines, "    user      no authentication"]
 
 
-def as_fields(told: Settings) -> str:
-    """The fields of a mail program's account page, as Thunderbird and most others name them."""
+def as_fields(told: Settings, password: str = "yours") -> str:
+    """The fields of a mail program's account page, as Thunderbird and most others name them.
+
+    `password` stands where one is to be typed: a word, but for the users of a demo.
+    """
     lines = [f"For the mail program of {told.address}:"]
     for title, doors in (("Incoming mail: POP3", told.pop3), ("Outgoing mail: SMTP", told.smtp)):
         for door in doors:
-            lines += ["", f"  {title}", *_fields(door, told.user, door.login)]
+            lines += ["", f"  {title}", *_fields(door, told.user, password)]
     if told.certificate is not None:
         lines += ["", "  Certificate (SHA-256)", f"    {told.certificate.fingerprint}"]
     return "\n".join([*lines, *(["", *(f"Note: {note}" for note in told.notes)] if told.notes else [])])

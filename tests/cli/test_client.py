@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.certificate import Description
-from mailbridge.cli.mail_program import CLEAR, IMPLICIT, STARTTLS, place, settings
+from mailbridge.cli.mail_program import CLEAR, IMPLICIT, STARTTLS, settings
 from mailbridge.cli.snippets import PROGRAMS, as_fields
 from mailbridge.config.model import Config, POP3Listener, SMTPListener, TLSSettings, UsersSettings
 
@@ -26,36 +24,6 @@ def _config(smtp: SMTPListener, pop3: POP3Listener, tls: TLSSettings | None = No
         pop3=(pop3,),
         users=UsersSettings(domains=("example.org",)),
     )
-
-
-class PlaceTests(SynchronousTestCase):
-    """`place`: interface and port of an endpoint description."""
-
-    def test_table(self) -> None:
-        """The port is found wherever Twisted lets one write it, and is unknown where it is not ours."""
-        for listen, expected in (
-            ("tcp:20001", ("", 20001)),
-            ("tcp:20001:interface=127.0.0.1", ("127.0.0.1", 20001)),
-            ("tcp:port=25:interface=192.168.1.9", ("192.168.1.9", 25)),
-            (r"tcp6:25:interface=\:\:1", ("::1", 25)),
-            ("ssl:995:privateKey=key.pem", ("", 995)),
-            ("tls:/etc/certificates:tcp:995", ("", 995)),
-            ("systemd:domain=INET:index=0", ("", None)),
-            ("haproxy:tcp:20001", ("", None)),
-            ("tcp:0", ("", None)),
-            ("unix:/run/socket", ("", None)),
-            ("tcp:", ("", None)),
-            ("\\", ("", None)),
-        ):
-            with self.subTest(listen=listen):
-                self.assertEqual(place(listen), expected)
-
-    @given(st.text(max_size=60))
-    def test_any_text(self, text: str) -> None:
-        """Whatever stands in `listen`, the answer is an interface and a port or none."""
-        interface, port = place(text)
-        self.assertIsInstance(interface, str)
-        self.assertTrue(port is None or port > 0)
 
 
 class SettingsTests(SynchronousTestCase):
@@ -89,6 +57,14 @@ class SettingsTests(SynchronousTestCase):
                 told = settings(_config(SMTPListener(listen), POP3Listener(listen)), "bonnie", None)
                 self.assertEqual(told.smtp[0].host, host)
 
+    def test_port(self) -> None:
+        """The port is unknown where it is not ours: behind a proxy, on a socket of systemd's, on a free port."""
+        for listen, port in (("tcp:port=25", 25), ("haproxy:tcp:20001", None), ("systemd:domain=INET:index=0", None),
+                             ("tcp:0", None), ("unix:/run/socket", None)):  # fmt: skip
+            with self.subTest(listen=listen):
+                told = settings(_config(SMTPListener(listen), POP3Listener(listen)), "bonnie", None)
+                self.assertEqual((told.smtp[0].port, told.pop3[0].port), (port, port))
+
     def test_address(self) -> None:
         """A user's address is in the first local domain; one that is complete stays as it is."""
         config = _config(SMTPListener("tcp:25"), POP3Listener("tcp:110"))
@@ -105,7 +81,7 @@ class SettingsTests(SynchronousTestCase):
             (lan, lan, None, None, "`mailbridge cert`"),
             (lan, lan, None, None, "nobody can fetch"),
             (lan, lan, TLS, OWN, "self-signed"),
-            ("systemd:index=0", lan, TLS, BOUGHT, "ask who runs it"),
+            ("systemd:domain=INET:index=0", lan, TLS, BOUGHT, "ask who runs it"),
         ):
             with self.subTest(words=words):
                 notes = settings(_config(SMTPListener(smtp), POP3Listener(pop3), tls), "bonnie", told).notes

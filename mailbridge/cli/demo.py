@@ -1,0 +1,168 @@
+"""`mailbridge demo`: a whole bridge on free ports of this machine, for a look at it.
+
+It is the real service with a configuration of its own in a new folder; the folder goes when the demo ends. Only
+programs on this machine can connect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import shutil
+import ssl
+import tempfile
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+
+from mailbridge import certificate
+from mailbridge.accounts.passwords import make_credentials
+from mailbridge.cli.exchange import Person, Ways, exchange
+from mailbridge.cli.mail_program import settings
+from mailbridge.cli.snippets import as_fields
+from mailbridge.config.model import Config, POP3Listener, SMTPListener, TLSSettings, UsersSettings
+from mailbridge.service import Bridge
+from mailbridge.store.changes import AddUser
+
+DOMAIN = "demo.example"
+HOST = "localhost"
+FREE_PORT = "tcp:0:interface=127.0.0.1"
+
+
+def make_person(name: str) -> Person:
+    """Someone with a new password."""
+    return Person(name, f"{name}@{DOMAIN}", secrets.token_hex(5))
+
+
+class Demo:
+    """One bridge in a folder of its own. `say` is given each line; `on_death(Failure)` as the bridge's."""
+
+    def __init__(
+        self, folder: Path, reactor: Any, say: Callable[[str], object], on_death: Callable[[Failure], object]
+    ) -> None:
+        self.people = (make_person("bonnie"), make_person("harold"))
+        self._reactor = reactor
+        self._say = say
+        tls = TLSSettings(folder / "cert.pem", folder / "key.pem")
+        pair = certificate.make((HOST, "127.0.0.1"), 1, reactor.seconds())
+        certificate.write(pair, tls.certificate, tls.key)
+        self._trusted = pair.certificate.decode("ascii")
+        config = Config(
+            source="demo",
+            hostname=HOST,
+            state=folder / "state",
+            tls=tls,
+            smtp=(SMTPListener(FREE_PORT),),
+            pop3=(POP3Listener(FREE_PORT),),
+            users=UsersSettings(domains=(DOMAIN,), postmaster="harold"),
+        )
+        self.bridge = Bridge(config, reactor, on_death)
+
+    @property
+    def config(self) -> Config:
+        """The configuration with the ports that were free."""
+        smtp, pop3 = (f"tcp:{port}:interface=127.0.0.1" for port in self._ports())
+        return evolve(self.bridge.config, smtp=(SMTPListener(smtp),), pop3=(POP3Listener(pop3),))
+
+    def _ports(self) -> list[int]:
+        found = []
+        for listener in self.bridge.listeners.all:
+            if listener.port is None:
+                raise RuntimeError(f"{listener.place} does not listen yet")
+            host: Any = listener.port.getHost()
+            found.append(host.port)
+        return found
+
+    @inlineCallbacks
+    def start(self) -> Generator[Deferred[Any], Any, None]:
+        """Start the bridge, make the users, and show one message going through. Errors: StartError, or a client's."""
+        self.bridge.startService()
+        smtp, pop3 = self._ports()
+        pool = self._reactor.getThreadPool()
+        for person in self.people:
+            credentials = yield deferToThreadPool(self._reactor, pool, make_credentials, person.password)
+            yield self.bridge.store.commit(AddUser(person.name, credentials, created=self._reactor.seconds()))
+        # The bridge reads them again by itself, a moment later; the exchange does not wait.
+        self.bridge.directory.replace((yield self.bridge.store.people()))
+        trust = ssl.create_default_context(cadata=self._trusted)
+        ways = Ways(HOST, smtp, pop3, trust)
+        yield deferToThreadPool(self._reactor, pool, exchange, ways, *self.people, self._tell)
+
+    def _tell(self, line: str) -> None:
+        """Say a line from the thread of the exchange."""
+        self._reactor.callFromThread(self._say, line)
+
+    def stop(self) -> Deferred[Any]:
+        """End the bridge, if it came up."""
+        return self.bridge.stopService() if self.bridge.running else succeed(None)
+
+    def as_text(self) -> str:
+        """What to type into a mail program, passwords too: these users live as long as the demo."""
+        bonnie, harold = self.people
+        told = settings(self.config, bonnie.name, certificate.describe(self._trusted.encode("ascii")))
+        return f"{as_fields(told, bonnie.password)}\n\nOr user {harold.name}, password {harold.password}, for {harold.address}."
+
+    def as_json(self) -> str:
+        """The same for programs."""
+        smtp, pop3 = self._ports()
+        return json.dumps(
+            {
+                "host": HOST,
+                "smtp": smtp,
+                "pop3": pop3,
+                "certificate": self._trusted,
+                "users": {person.address: person.password for person in self.people},
+            }
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until Ctrl-C or SIGTERM, or the end of the exchange with `--once`: 0, or 1 when it failed."""
+    from twisted.internet import reactor
+
+    status = 0
+    loop: Any = reactor
+    folder = Path(tempfile.mkdtemp(prefix="mailbridge-demo-"))
+
+    def say(line: str) -> None:
+        if not args.json:
+            print(line, flush=True)
+
+    def failed(failure: Failure) -> None:
+        nonlocal status
+        status = 1
+        print(f"mailbridge demo: {failure.getErrorMessage()}", flush=True)
+        loop.stop()
+
+    def shown(_: object) -> None:
+        if args.json:
+            print(demo.as_json(), flush=True)
+        else:
+            say(f"\n{demo.as_text()}\n")
+        if args.once:
+            loop.stop()
+        else:
+            say("The bridge stays up for your own mail program. Ctrl-C ends it and removes everything.")
+
+    try:
+        demo = Demo(folder, loop, say, failed)
+        loop.addSystemEventTrigger("before", "shutdown", demo.stop)
+        loop.callWhenRunning(lambda: demo.start().addCallback(shown).addErrback(failed))
+        loop.run()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return status
+
+
+def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `demo` to the command line."""
+    parser = subparsers.add_parser("demo", help="run a bridge for a look at it: one message in by SMTP, out by POP3")
+    parser.add_argument("--once", action="store_true", help="end after the message has arrived")
+    parser.add_argument("--json", action="store_true", help="print ports, users and passwords as JSON, and no steps")
+    parser.set_defaults(run=run)

@@ -1,0 +1,109 @@
+"""`mailbridge demo`: the real service on free ports, one message through it, and nothing left behind."""
+
+import json
+import os
+import poplib
+import signal
+import smtplib
+import ssl
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from mailbridge.cli.demo import Demo
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMAND = (sys.executable, "-c", "import sys; from mailbridge.cli.main import main; sys.exit(main())", "demo")
+
+
+class DemoTests(TestCase):
+    """The demo in this process."""
+
+    @inlineCallbacks
+    def test_exchange(self) -> Generator[Deferred[Any], Any, None]:
+        """Each step is shown, the message arrives, the passwords are told once at the end and never in a step."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        said: list[str] = []
+        demo = Demo(folder, reactor, said.append, self.fail)
+        try:
+            yield demo.start()
+            told = demo.as_text()
+            ports = json.loads(demo.as_json())
+        finally:
+            yield demo.stop()
+        steps = "\n".join(said)
+        for words in ("C: STARTTLS", "C: RCPT TO:<harold@demo.example>", "S: 250 2.0.0", "C: RETR 1", "Hello Harold",
+                      "5. Octet for octet"):  # fmt: skip
+            self.assertIn(words, steps)
+        for person in demo.people:
+            self.assertNotIn(person.password, steps)
+            self.assertNotIn(person.password, repr(person))
+            self.assertIn(person.password, told)
+        self.assertIn(f"port      {ports['smtp']}", told)
+        self.assertIn(f"port      {ports['pop3']}", told)
+
+    def test_stop_before_start(self) -> Deferred[Any]:
+        """A demo that never came up can be ended."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        return Demo(folder, reactor, print, self.fail).stop()
+
+
+class CommandTests(SynchronousTestCase):
+    """The command, as a process of its own."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.environment = {**os.environ, "TMPDIR": str(self.folder), "PYTHONPATH": str(ROOT)}
+
+    def test_once(self) -> None:
+        """`--once` ends by itself with 0 and removes its folder."""
+        done = subprocess.run(
+            [*COMMAND, "--once"], env=self.environment, capture_output=True, text=True, timeout=60, cwd=self.folder
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("5. Octet for octet", done.stdout)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_stays_up_until_a_signal(self) -> None:
+        """It serves other mail programs until Ctrl-C or SIGTERM, then ends with 0 and leaves nothing."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(signal=number):
+                process = subprocess.Popen(
+                    [*COMMAND, "--json"], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    text=True, cwd=self.folder,
+                )  # fmt: skip
+                try:
+                    assert process.stdout is not None
+                    self.serves(json.loads(process.stdout.readline()))
+                    process.send_signal(number)
+                    _, complaints = process.communicate(timeout=30)
+                finally:
+                    process.kill()
+                    process.wait()
+                self.assertEqual((process.returncode, complaints), (0, ""))
+                self.assertEqual(list(self.folder.iterdir()), [])
+
+    def serves(self, told: dict[str, Any]) -> None:
+        """Another program sends and fetches with what `--json` told."""
+        (bonnie, secret), (harold, password) = told["users"].items()
+        trust = ssl.create_default_context(cadata=told["certificate"])
+        with smtplib.SMTP(told["host"], told["smtp"], timeout=30) as client:
+            client.starttls(context=trust)
+            client.login(bonnie, secret)
+            client.sendmail(bonnie, [harold], b"Subject: mine\r\n\r\nfrom a test\r\n")
+        reader = poplib.POP3(told["host"], told["pop3"], timeout=30)
+        reader.stls(trust)
+        reader.user(harold)
+        reader.pass_(password)
+        _, lines, _ = reader.retr(1)
+        reader.quit()
+        self.assertEqual(lines[-3:], [b"Subject: mine", b"", b"from a test"])
