@@ -1,0 +1,148 @@
+"""Every command that the bridge carries out for its operator, by name: the same whether it came through the control
+socket or was given while no bridge runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from attrs import evolve
+
+from mailbridge.accounts.pool import Pool
+from mailbridge.address import NULL, Address, parse_mailbox
+from mailbridge.admin import status
+from mailbridge.admin.arguments import Arguments
+from mailbridge.admin.messages import Kind, OperationError, usage
+from mailbridge.admin.people import PeopleOperations
+from mailbridge.admin.status import Facts
+from mailbridge.envelope import Origin
+from mailbridge.errors import AddressError, ConfigError, StoreConflict, StoreError
+from mailbridge.interfaces import IStore
+from mailbridge.reply import NOT_YOUR_ADDRESS
+from mailbridge.routing.directory import Directory
+from mailbridge.routing.explain import Explanation
+from mailbridge.store.changes import Lane, People
+
+Operation = Callable[[Arguments], Awaitable[Any]]
+
+
+class Explains(Protocol):
+    """The router, as `route` needs it (`routing.table.Table`)."""
+
+    def explain(self, recipient: Address, sender: Address, origin: Origin) -> Explanation:
+        """The decision with its steps."""
+
+
+class Service(Protocol):
+    """The running bridge, as `status` and `reload` need it."""
+
+    def facts(self) -> Facts:
+        """What it knows of itself; users, aliases and queue are filled in here."""
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again; sentences on what needs a restart. Raises ConfigError, and stays as it was."""
+
+
+class Operations:
+    """The table of commands.
+
+    `trusts(listener, client)` says whether a client needs no login there. `service` is None while no bridge runs.
+    """
+
+    def __init__(
+        self,
+        store: IStore,
+        directory: Directory,
+        router: Explains,
+        pool: Pool,
+        seconds: Callable[[], float],
+        trusts: Callable[[str, str], bool],
+        service: Service | None = None,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._router = router
+        self._seconds = seconds
+        self._trusts = trusts
+        self._service = service
+        people = PeopleOperations(store, directory, pool, seconds)
+        self.commands: dict[str, Operation] = {
+            "user add": people.add,
+            "user list": people.list_users,
+            "user show": people.show,
+            "user passwd": people.passwd,
+            "user set": people.set,
+            "user remove": people.remove,
+            "alias set": people.set_alias,
+            "alias list": people.list_aliases,
+            "alias remove": people.remove_alias,
+            "route": self._route,
+            "status": self._status,
+            "reload": self._reload,
+        }
+
+    async def run(self, command: str, arguments: dict[str, Any]) -> Any:
+        """The result of a command, as JSON values. Raises OperationError."""
+        operation = self.commands.get(command)
+        if operation is None:
+            raise usage(f"unknown command: {command[:40]!r}; this version knows: {', '.join(self.commands)}")
+        try:
+            return await operation(Arguments(arguments))
+        except StoreConflict as error:
+            raise OperationError(Kind.CONFLICT, str(error)) from None
+        except StoreError as error:
+            raise OperationError(Kind.FAILED, f"the store failed: {error}; try again, and see the log") from None
+
+    async def _route(self, arguments: Arguments) -> dict[str, Any]:
+        """`route`: from, to, client, user, listener (default `smtp[0]`)."""
+        sender, recipient = _address("from", arguments.text("from")), _address("to", arguments.text("to"))
+        client = arguments.optional_text("client") or ""
+        login = arguments.optional_text("user")
+        listener = arguments.optional_text("listener") or "smtp[0]"
+        arguments.end()
+        if recipient.is_null:
+            raise usage("to is empty: give the address of the recipient")
+        user = self._directory.login(login) if login is not None else None
+        if login is not None and user is None:
+            raise OperationError(Kind.CONFLICT, f"there is no user {login[:80]!r}: `mailbridge user list` shows them")
+        trusted = user is not None or bool(client and self._trusts(listener, client))
+        origin = Origin(listener, client, "", user.name if user else None, None, self._seconds(), "ESMTP", trusted)
+        explanation = self._router.explain(recipient, sender, origin)
+        result = {**explanation.record(), "lines": explanation.lines()}
+        if user is not None and not self._directory.owns(user, sender):
+            note = f"sender: {user.name} may not send as {sender.text}: {NOT_YOUR_ADDRESS}"
+            result |= {"accepted": False, "answer": str(NOT_YOUR_ADDRESS), "lines": [note]}
+        return result
+
+    async def _status(self, arguments: Arguments) -> dict[str, Any]:
+        """`status`: facts and problems."""
+        arguments.end()
+        facts = self._running().facts()
+        people: People = await self._store.people()
+        lanes: tuple[Lane, ...] = await self._store.lanes()
+        facts = evolve(facts, users=len(people.users), aliases=len(people.aliases),
+                       queue=sum(lane.waiting for lane in lanes), free_octets=self._store.free_octets())
+        return status.record(facts, self._seconds())
+
+    async def _reload(self, arguments: Arguments) -> dict[str, Any]:
+        """`reload`: read the configuration again."""
+        arguments.end()
+        try:
+            return {"notes": await self._running().reload()}
+        except ConfigError as error:
+            raise OperationError(Kind.FAILED, f"{error}\nnothing was changed") from None
+
+    def _running(self) -> Service:
+        if self._service is None:
+            raise OperationError(Kind.FAILED, "mailbridge is not running")
+        return self._service
+
+
+def _address(name: str, text: str) -> Address:
+    if name == "from" and text in ("", "<>"):
+        return NULL
+    try:
+        return parse_mailbox(text.encode("utf-8"))
+    except (AddressError, UnicodeEncodeError) as error:
+        reason = error if isinstance(error, AddressError) else "it holds half a character"
+        raise usage(f"{name}: {text[:80]!r} is not an address: {reason}") from None
