@@ -42,7 +42,7 @@ class Listeners:
         except (OSError, CannotListenError, ValueError, IndexError) as error:
             raise StartError(_cannot(listener, error)) from None
         listening.addBoth(outcome.append)
-        if outcome and isinstance(outcome[0], Failure):
+        if outcome and isinstance(outcome[0], Failure) and outcome[0].value is not None:
             raise StartError(_cannot(listener, outcome[0].value))
         if outcome:
             listener.port = outcome[0]  # type: ignore[assignment]

@@ -45,6 +45,7 @@ class Directory:
         self._ids: dict[int, User] = {}
         self._aliases: dict[Key, Alias] = {}
         self._oldest: User | None = None
+        self._secrets = False
         self.reconfigure(domains, tag_separator, postmaster)
 
     def reconfigure(self, domains: Iterable[str], tag_separator: str = "+", postmaster: str | None = None) -> None:
@@ -61,6 +62,7 @@ class Directory:
         self._users = {fold_name(user.name): user for user in reversed(by_age)}
         self._ids = {user.id: user for user in by_age}
         self._oldest = by_age[0] if by_age else None
+        self._secrets = any(user.credentials.secret is not None for user in by_age)
         self._aliases = {}
         for alias in people.aliases:
             key = _key(alias.name)
@@ -86,6 +88,10 @@ class Directory:
             if at and self.is_local(domain):
                 user = self.user(local)
         return user
+
+    def keeps_secrets(self) -> bool:
+        """Whether any user's secret is kept, so that CRAM-MD5 and APOP are of use to somebody."""
+        return self._secrets
 
     def is_local(self, domain: str) -> bool:
         """Whether `domain` is one of ours."""

@@ -1,0 +1,217 @@
+"""The bridge put together: the one place that knows every room, and has no logic of its own.
+
+Bottom up: the store, the directory, the router, the intake, logins, then the listeners and the control socket. What
+fails at the start is a StartError of one line; `reload` takes a new configuration without dropping a session.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
+from twisted.mail.pop3 import IMailbox
+from twisted.mail.smtp import IMessageDelivery
+from twisted.python.failure import Failure
+
+from mailbridge import reload
+from mailbridge.accounts.checkers import Checker, ScramVerifiers
+from mailbridge.accounts.login import Avatar, Login
+from mailbridge.accounts.pool import BoundedPool
+from mailbridge.accounts.realm import Realm
+from mailbridge.accounts.throttle import Throttle
+from mailbridge.accounts.verified import KEY_SIZE, VerifiedLogins
+from mailbridge.certificate import load_context
+from mailbridge.config import rooms
+from mailbridge.config.model import Config
+from mailbridge.edge.delivery import UserDelivery
+from mailbridge.edge.listeners import Listener, Listeners
+from mailbridge.edge.mailbox import MaildropMailbox
+from mailbridge.edge.pop3 import POP3ServerFactory
+from mailbridge.edge.session import Sessions
+from mailbridge.edge.smtp import SMTPServerFactory
+from mailbridge.edge.transport import CurrentTLS, implicit_tls
+from mailbridge.errors import StartError
+from mailbridge.randomness import BulkRandom
+from mailbridge.routing.directory import Directory
+from mailbridge.routing.intake import Intake
+from mailbridge.routing.table import Table
+from mailbridge.store.changes import Remember, User
+from mailbridge.store.sqlite import open_store
+from mailbridge.target.maildrop import Maildrop
+
+Factory = SMTPServerFactory | POP3ServerFactory
+
+
+@frozen
+class _Edge:
+    """What a listener is to be: its endpoint, implicit TLS or not, its settings, and what makes its factory."""
+
+    listen: str
+    tls: bool
+    settings: Any
+    make: Callable[[Any, bool], Factory]
+
+
+SECRET_SIZE = 32
+OWNER_SIZE = 16
+DRAIN_SECONDS = 10.0
+"""How long a stop waits for messages in progress."""
+
+
+class Bridge(Service):
+    """One bridge. `reactor` is Twisted's; `on_death(Failure)` hears that the store's writer died: exit at once then."""
+
+    _log = Logger()
+
+    def __init__(self, config: Config, reactor: Any, on_death: Callable[[Failure], object]) -> None:
+        self.config = config
+        self.reactor = reactor
+        self.started_at = 0.0
+        self.listeners = Listeners(reactor)
+        self._on_death = on_death
+        self._edges: dict[str, tuple[Listener, _Edge, Factory]] = {}
+        self._closing: list[Callable[[], object]] = []
+
+    # --- the start ----------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Open everything. Raises StartError, and then nothing stays open."""
+        config = self.config
+        self.tls = CurrentTLS(load_context(config.tls.certificate, config.tls.key)) if config.tls else None
+        self.store = open_store(
+            config.state, self.reactor, database=config.store.url.removeprefix("sqlite:"),
+            min_free=config.store.min_free, on_death=self._on_death,
+        )
+        try:
+            self._build()
+            self._listen()
+        except BaseException:
+            self._give_back()
+            raise
+        self.sessions.start()
+        self.started_at = self.reactor.seconds()
+        Service.startService(self)
+
+    def _build(self) -> None:
+        config, reactor = self.config, self.reactor
+        users = config.users
+        self.directory = Directory(users.domains, users.tag_separator, users.postmaster)
+        self.directory.replace(self.store.people_now())
+        self._closing.append(self.store.watch("people", self._people_changed))
+        self.table = Table(rooms.routing_rules(config), self.directory)
+        self.intake = Intake(
+            self.store, self.table, self.directory, config.hostname, config.limits, reactor, BulkRandom(os.urandom),
+            rooms.submission_rules(config),
+        )
+        self.sessions = Sessions(reactor, config.limits)
+        self._closing.append(self.sessions.stop)
+        self.throttle = Throttle(reactor.seconds, config.limits.wrong_passwords)
+        pool = BoundedPool(reactor)
+        self._closing.append(pool.stop)
+        checker = Checker(self.directory, pool, VerifiedLogins(os.urandom(KEY_SIZE), reactor.seconds))
+        self.login = Login(
+            Portal(Realm(self.directory, self._delivery_for, self._mailbox_for), [checker]), self.throttle,
+            config.hostname, os.urandom, ScramVerifiers(self.directory, self._kept_secret("scram")),
+            self.directory.keeps_secrets,
+        )
+
+    def _kept_secret(self, name: str) -> bytes:
+        """32 random octets that stay the same over restarts."""
+        key = f"secret:{name}"
+        kept = self.store.recall(key)
+        if kept is None:
+            kept = os.urandom(SECRET_SIZE).hex()
+            self.store.commit(Remember(key, kept)).addErrback(
+                lambda failure: self._log.failure("a secret could not be kept", failure)
+            )
+        return bytes.fromhex(kept)
+
+    def _delivery_for(self, user: User) -> Avatar:
+        return IMessageDelivery, UserDelivery(self.intake, user.name, self.reactor), lambda: None
+
+    def _mailbox_for(self, user: User) -> Avatar:
+        maildrop = Maildrop(self.store, user.id, self.reactor, os.urandom(OWNER_SIZE).hex())
+        return IMailbox, MaildropMailbox(maildrop), maildrop.close
+
+    def reload(self, config: Config) -> list[str]:
+        """Follow a new configuration; see `reload.apply`."""
+        return reload.apply(self, config)
+
+    def _people_changed(self) -> None:
+        self.store.people().addCallbacks(
+            self.directory.replace, lambda failure: self._log.failure("users could not be read again", failure)
+        )
+
+    # --- listeners ----------------------------------------------------------------------------------------------------
+
+    def _wanted(self) -> dict[str, _Edge]:
+        """Every listener that the configuration asks for, by its place."""
+        config = self.config
+        wanted: dict[str, _Edge] = {}
+        for place, smtp in rooms.smtp_places(config):
+            wanted[place] = _Edge(smtp.listen, smtp.tls, rooms.smtp_settings(config, place, smtp), self._smtp_factory)
+        for place, pop3 in rooms.pop3_places(config):
+            wanted[place] = _Edge(pop3.listen, pop3.tls, rooms.pop3_settings(config, pop3), self._pop3_factory)
+        return wanted
+
+    def _smtp_factory(self, settings: Any, implicit: bool) -> SMTPServerFactory:
+        return SMTPServerFactory(settings, self.sessions, self.reactor, self.intake, self.login, self.tls, implicit)
+
+    def _pop3_factory(self, settings: Any, implicit: bool) -> POP3ServerFactory:
+        return POP3ServerFactory(settings, self.sessions, self.reactor, os.urandom, self.login, self.tls, implicit)
+
+    def _listen(self) -> None:
+        for place, edge in self._wanted().items():
+            self._open(place, edge)
+
+    def _open(self, place: str, edge: _Edge) -> None:
+        factory = edge.make(edge.settings, edge.tls)
+        outer: IProtocolFactory = factory
+        if edge.tls:
+            if self.tls is None:
+                raise StartError(f"{place}: tls = true needs a [tls] table with certificate and key")
+            outer = implicit_tls(self.tls, factory)
+        self._edges[place] = (self.listeners.open(place, edge.listen, outer), edge, factory)
+
+    def follow_listeners(self) -> list[str]:
+        """Open, close and adjust listeners as the configuration now has them; notes on those that could not open."""
+        notes = []
+        wanted = self._wanted()
+        for place, (listener, edge, factory) in list(self._edges.items()):
+            new = wanted.get(place)
+            if new is not None and (new.listen, new.tls) == (edge.listen, edge.tls):
+                factory.settings = new.settings
+            else:
+                self.listeners.close(listener)
+                del self._edges[place]
+        for place in wanted.keys() - self._edges.keys():
+            try:
+                self._open(place, wanted[place])
+            except StartError as error:
+                notes.append(str(error))
+        return notes
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[Any]:
+        """Refuse new clients, let messages in progress end, close the store."""
+        Service.stopService(self)
+        drained = self.sessions.goodbye()
+        drained.addTimeout(DRAIN_SECONDS, self.reactor).addErrback(lambda _: None)
+        both: Deferred[Any] = DeferredList([self.listeners.close_all(), drained])
+        return both.addCallback(lambda _: self._give_back())
+
+    def _give_back(self) -> Deferred[None]:
+        for close in self._closing:
+            close()
+        self._closing.clear()
+        self.listeners.close_all()
+        closed: Deferred[None] = self.store.close()
+        return closed

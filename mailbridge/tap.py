@@ -1,0 +1,104 @@
+"""`twist mailbridge --config FILE`: options, and the bridge as a service of a process of its own.
+
+A wrong configuration ends with exit 64, a start that fails with exit 78, a dead store with 70; each with one line and
+no traceback. SIGHUP reads the configuration again and never ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from mailbridge.config.find import NAME, SYSTEM, VARIABLE, find_config
+from mailbridge.config.load import load
+from mailbridge.config.model import Config
+from mailbridge.config.warnings import warnings
+from mailbridge.errors import ConfigError, StartError
+from mailbridge.service import Bridge
+
+EX_SOFTWARE = 70
+EX_CONFIG = 78
+LAST_WORDS_SECONDS = 1.0
+
+
+class Options(usage.Options):
+    """The options behind `twist mailbridge`."""
+
+    longdesc = "A mail bridge: SMTP in, POP3 out, one durable store between them."
+    optParameters = (
+        ["config", "c", None, f"the configuration (else ${VARIABLE}, ./{NAME}, {SYSTEM})"],
+    )
+    loaded: Config
+
+    def postOptions(self) -> None:
+        """Load the configuration. Raises UsageError with every fault of it."""
+        given = self["config"]
+        try:
+            self.path = find_config(given, os.environ, Path.cwd())
+            self.loaded = load(self.path)
+        except (ConfigError, StartError) as error:
+            raise usage.UsageError(str(error)) from None
+
+
+class Daemon(Service):
+    """The bridge, the signals and the exit codes of one process."""
+
+    _log = Logger()
+
+    def __init__(self, path: Path, config: Config, reactor: Any) -> None:
+        self._path = path
+        self._config = config
+        self._reactor = reactor
+        self._bridge = Bridge(config, reactor, self._store_died)
+
+    def startService(self) -> None:
+        """Start the bridge. Raises SystemExit(78) after one line on stderr."""
+        for warning in warnings(self._config):
+            self._log.warn("{warning}", warning=warning)
+        try:
+            self._bridge.startService()
+        except StartError as error:
+            print(f"mailbridge: {error}", file=sys.stderr, flush=True)
+            raise SystemExit(EX_CONFIG) from None
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
+        Service.startService(self)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop the bridge."""
+        Service.stopService(self)
+        return self._bridge.stopService()
+
+    def reload(self) -> list[str]:
+        """Read the configuration again; what changed and what needs a restart. Raises ConfigError or StartError."""
+        config = load(self._path)
+        return self._bridge.reload(config)
+
+    def _hang_up(self) -> None:
+        try:
+            notes = self.reload()
+        except (ConfigError, StartError) as error:
+            self._log.error("the configuration was not taken, the old one stays: {error}", error=error)
+        else:
+            self._log.info("configuration read again{notes}", notes="".join(f"; {note}" for note in notes))
+
+    def _store_died(self, failure: Failure) -> None:
+        """Nothing can be accepted any more: let the last replies go out, then end, to be started anew."""
+        self._log.failure("the store's writer died; this process ends", failure)
+        self._reactor.callLater(LAST_WORDS_SECONDS, os._exit, EX_SOFTWARE)
+
+
+def makeService(options: Options) -> IService:
+    """The service that `twist` runs."""
+    from twisted.internet import reactor
+
+    daemon: IService = Daemon(options.path, options.loaded, reactor)
+    return daemon
