@@ -26,7 +26,7 @@ LEASE_TIME = 120.0  # seconds; what a crash can lock a user out for at most
 RENEW_EVERY = 40.0
 READ_AHEAD = 16
 CHUNK = 65_536
-UNLINK_AT_ONCE = 5_000  # no transaction over 50 ms (DESIGN 4)
+UNLINK_AT_ONCE = 2_000  # one slice of the store: no transaction over 50 ms (DESIGN 4)
 
 
 @implementer(IMaildrop)
