@@ -1,4 +1,4 @@
-"""What a configuration may say but hardly means: told at load and by `mailbridge check`, never a reason to refuse it."""
+"""What a configuration may say but hardly means: told by `mailbridge check`, never a reason to refuse it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def _warnings(config: Config) -> Iterator[str]:
     for number, pop3 in enumerate(config.pop3):
         yield from _open_to_others(config, f"pop3[{number}]", pop3, "login_in_clear", pop3.login_in_clear)
         if _no_login(config, pop3, pop3.login_in_clear):
-            yield (f"pop3[{number}]: nobody but this host can log in; set [tls], or login_in_clear = true for a network "
-                   "that you trust")
+            yield (f"pop3[{number}]: nobody but this host can log in; set [tls], or login_in_clear = true for a "
+                   "network that you trust")
     if config.limits.connections_per_client > config.limits.connections:
         yield "limits.connections_per_client: is more than limits.connections, so one client can take all"
     if config.limits.header_size > config.limits.message_size:
