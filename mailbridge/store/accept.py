@@ -40,7 +40,7 @@ def accept(batch: Batch, change: Accept, receipts: list[object]) -> None:
     batch.messages += (id, envelope.queue_id, envelope.sender.text, origin_text(envelope), envelope.origin.time, size,
                        content.ends_in_newline, len(deposits), extents, content.octets)
     for user in deposits:
-        batch.deposits += (user, id, size)
+        batch.deposits += (user, id, change.maildrop_size or size)
         batch.maildrops.add(user)
     for queued in change.deliveries:
         lane = _lane(batch, queued.target, queued.destination)

@@ -147,7 +147,7 @@ class MemoryStore:
         state.messages[id] = Message(id, envelope.queue_id, envelope.sender.text, origin_text(envelope),
                                      envelope.origin.time, envelope.content)
         for user in change.deposits:
-            state.maildrops.setdefault(user, {})[id] = envelope.content.size
+            state.maildrops.setdefault(user, {})[id] = change.maildrop_size or envelope.content.size
             self._touched.add(f"maildrop:{user}")
         for queued in change.deliveries:
             lane = self._lane(queued.target, queued.destination)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
@@ -128,6 +129,12 @@ class StoreContract:
         snapshot = self.wait(self.store.snapshot(user))
         self.assertEqual((list(snapshot.uids), list(snapshot.sizes)), (receipts, [5, 1, 3]))
         self.assertEqual(receipts, sorted(receipts))
+
+    def test_snapshot_shows_the_size_for_pop3(self) -> None:
+        """A snapshot shows the size that was given with the message, which counts what POP3 adds to it."""
+        user = self.user()
+        self.commit(evolve(mail(user, octets=b"12345"), maildrop_size=39))
+        self.assertEqual(list(self.wait(self.store.snapshot(user)).sizes), [39])
 
     def test_uids_not_reused(self):
         """The uid of a message that was deleted never comes back."""
