@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.mail.pop3 import IMailbox
 from twisted.mail.smtp import IMessageDelivery
 from twisted.python.failure import Failure
 
-from mailbridge import reload
+from mailbridge import __version__, certificate, reload
 from mailbridge.accounts.checkers import Checker, ScramVerifiers
 from mailbridge.accounts.login import Avatar, Login
 from mailbridge.accounts.pool import BoundedPool
 from mailbridge.accounts.realm import Realm
 from mailbridge.accounts.throttle import Throttle
 from mailbridge.accounts.verified import KEY_SIZE, VerifiedLogins
+from mailbridge.admin import control
+from mailbridge.admin.operations import Operations
+from mailbridge.admin.status import Facts
 from mailbridge.certificate import load_context
 from mailbridge.config import rooms
+from mailbridge.config.load import load
 from mailbridge.config.model import Config
 from mailbridge.edge.delivery import UserDelivery
 from mailbridge.edge.listeners import Listener, Listeners
@@ -59,6 +65,7 @@ class _Edge:
     make: Callable[[Any, bool], Factory]
 
 
+DAY = 86400.0
 SECRET_SIZE = 32
 OWNER_SIZE = 16
 DRAIN_SECONDS = 10.0
@@ -92,10 +99,15 @@ class Bridge(Service):
         try:
             self._build()
             self._listen()
+            self._control = control.listen(self.reactor, config.state, self.operations.run)
         except BaseException:
             self._give_back()
             raise
         self.sessions.start()
+        daily = LoopingCall(self._look_at_certificate)
+        daily.clock = self.reactor
+        daily.start(DAY).addErrback(lambda failure: self._log.failure("the certificate could not be read", failure))
+        self._closing.append(daily.stop)
         self.started_at = self.reactor.seconds()
         Service.startService(self)
 
@@ -122,6 +134,10 @@ class Bridge(Service):
             self.directory.keeps_secrets,
         )
 
+        self.operations = Operations(
+            self.store, self.directory, self.table, pool, reactor.seconds, self._trusts, self
+        )
+
     def _kept_secret(self, name: str) -> bytes:
         """32 random octets that stay the same over restarts."""
         key = f"secret:{name}"
@@ -140,9 +156,45 @@ class Bridge(Service):
         maildrop = Maildrop(self.store, user.id, self.reactor, os.urandom(OWNER_SIZE).hex())
         return IMailbox, MaildropMailbox(maildrop), maildrop.close
 
-    def reload(self, config: Config) -> list[str]:
-        """Follow a new configuration; see `reload.apply`."""
-        return reload.apply(self, config)
+    # --- what the operator asks ---------------------------------------------------------------------------------------
+
+    async def reload(self) -> list[str]:
+        """Read the configuration again and follow it; notes on what needs a restart. Raises ConfigError, StartError."""
+        return reload.apply(self, load(Path(self.config.source)))
+
+    def facts(self) -> Facts:
+        """What `mailbridge status` is told."""
+        days = None
+        if self.config.tls is not None:
+            days = certificate.days_left(self._described(), self.reactor.seconds())
+        return Facts(
+            version=__version__,
+            hostname=self.config.hostname,
+            pid=os.getpid(),
+            started=self.started_at,
+            listeners=tuple(f"{listener.place} {listener.endpoint}" for listener in self.listeners.all),
+            sessions={"all": len(self.sessions)},
+            min_free=self.config.store.min_free,
+            certificate_days=days,
+        )
+
+    def _described(self) -> certificate.Description:
+        assert self.config.tls is not None
+        return certificate.read(self.config.tls.certificate)
+
+    def _trusts(self, place: str, client: str) -> bool:
+        """Whether a client needs no login at a listener."""
+        return any(
+            edge.settings.clients.allows(client) for name, (_, edge, _) in self._edges.items()
+            if name == place and name.startswith("smtp")
+        )
+
+    def _look_at_certificate(self) -> None:
+        """Say in the log, at the start and once a day, that the certificate is about to expire."""
+        if self.config.tls is not None:
+            text = certificate.warning(self._described(), self.reactor.seconds())
+            if text:
+                self._log.warn("{text}", text=text)
 
     def _people_changed(self) -> None:
         self.store.people().addCallbacks(
@@ -205,8 +257,9 @@ class Bridge(Service):
         Service.stopService(self)
         drained = self.sessions.goodbye()
         drained.addTimeout(DRAIN_SECONDS, self.reactor).addErrback(lambda _: None)
-        both: Deferred[Any] = DeferredList([self.listeners.close_all(), drained])
-        return both.addCallback(lambda _: self._give_back())
+        silent: Deferred[Any] = maybeDeferred(self._control.stopListening)
+        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent]
+        return DeferredList(quiet).addCallback(lambda _: self._give_back())
 
     def _give_back(self) -> Deferred[None]:
         for close in self._closing:

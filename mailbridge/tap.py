@@ -43,8 +43,7 @@ class Options(usage.Options):
         """Load the configuration. Raises UsageError with every fault of it."""
         given = self["config"]
         try:
-            self.path = find_config(given, os.environ, Path.cwd())
-            self.loaded = load(self.path)
+            self.loaded = load(find_config(given, os.environ, Path.cwd()))
         except (ConfigError, StartError) as error:
             raise usage.UsageError(str(error)) from None
 
@@ -54,8 +53,7 @@ class Daemon(Service):
 
     _log = Logger()
 
-    def __init__(self, path: Path, config: Config, reactor: Any) -> None:
-        self._path = path
+    def __init__(self, config: Config, reactor: Any) -> None:
         self._config = config
         self._reactor = reactor
         self._bridge = Bridge(config, reactor, self._store_died)
@@ -77,18 +75,18 @@ class Daemon(Service):
         Service.stopService(self)
         return self._bridge.stopService()
 
-    def reload(self) -> list[str]:
-        """Read the configuration again; what changed and what needs a restart. Raises ConfigError or StartError."""
-        config = load(self._path)
-        return self._bridge.reload(config)
-
-    def _hang_up(self) -> None:
+    async def _reload(self) -> None:
         try:
-            notes = self.reload()
+            notes = await self._bridge.reload()
         except (ConfigError, StartError) as error:
             self._log.error("the configuration was not taken, the old one stays: {error}", error=error)
         else:
             self._log.info("configuration read again{notes}", notes="".join(f"; {note}" for note in notes))
+
+    def _hang_up(self) -> None:
+        Deferred.fromCoroutine(self._reload()).addErrback(
+            lambda failure: self._log.failure("the configuration could not be read again", failure)
+        )
 
     def _store_died(self, failure: Failure) -> None:
         """Nothing can be accepted any more: let the last replies go out, then end, to be started anew."""
@@ -100,5 +98,5 @@ def makeService(options: Options) -> IService:
     """The service that `twist` runs."""
     from twisted.internet import reactor
 
-    daemon: IService = Daemon(options.path, options.loaded, reactor)
+    daemon: IService = Daemon(options.loaded, reactor)
     return daemon

@@ -25,7 +25,7 @@ from mailbridge.sasl.prep import prepare
 from mailbridge.sasl.values import Credentials, Password, SASLError
 from mailbridge.sasl.verifier import Verifiers
 
-Avatar = tuple[type[Interface], object, Callable[[], None]]
+Avatar = tuple[type[Interface], object, Callable[[], object]]
 WHEN_BUSY = 2.0
 
 
