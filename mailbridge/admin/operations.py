@@ -16,7 +16,7 @@ from mailbridge.admin.messages import Kind, OperationError, usage
 from mailbridge.admin.people import PeopleOperations
 from mailbridge.admin.status import Facts
 from mailbridge.envelope import Origin
-from mailbridge.errors import AddressError, ConfigError, StoreConflict, StoreError
+from mailbridge.errors import AddressError, ConfigError, StartError, StoreConflict, StoreError
 from mailbridge.interfaces import IStore
 from mailbridge.reply import NOT_YOUR_ADDRESS
 from mailbridge.routing.directory import Directory
@@ -39,8 +39,9 @@ class Service(Protocol):
     def facts(self) -> Facts:
         """What it knows of itself; users, aliases and queue are filled in here."""
 
-    async def reload(self) -> list[str]:
-        """Read the configuration again; sentences on what needs a restart. Raises ConfigError, and stays as it was."""
+    def reload(self) -> list[str]:
+        """Read the configuration again; sentences on what needs a restart. Raises ConfigError or StartError, and then
+        the old one stays."""
 
 
 class Operations:
@@ -128,8 +129,8 @@ class Operations:
         """`reload`: read the configuration again."""
         arguments.end()
         try:
-            return {"notes": await self._running().reload()}
-        except ConfigError as error:
+            return {"notes": self._running().reload()}
+        except (ConfigError, StartError) as error:
             raise OperationError(Kind.FAILED, f"{error}\nnothing was changed") from None
 
     def _running(self) -> Service:

@@ -1,0 +1,103 @@
+"""How a command reaches the bridge: through the control socket of the running one, else by opening the store itself.
+
+The store is opened under the daemon's own lock, and closed after each operation: nothing is held while the operator
+thinks. The reactor runs for one command and ends with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from mailbridge.accounts.pool import BoundedPool
+from mailbridge.admin.call import NotRunning, call
+from mailbridge.admin.control import socket_path
+from mailbridge.admin.operations import Operations
+from mailbridge.config import rooms
+from mailbridge.config.model import Config
+from mailbridge.errors import StoreError
+from mailbridge.routing.access import AccessList
+from mailbridge.routing.directory import Directory
+from mailbridge.routing.table import Table
+from mailbridge.store.sqlite import open_store
+
+T = TypeVar("T")
+
+#: `ask(command, arguments)`: the result of an operation. Raises OperationError, StartError, NotAllowed.
+Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
+
+
+def run_operation(config: Config, command: str, arguments: dict[str, Any]) -> Any:
+    """The result of one operation, by the running bridge or without one. Runs the reactor: once in a process."""
+
+    async def work(ask: Ask) -> Any:
+        return await ask(command, arguments)
+
+    return converse(config, work)
+
+
+def converse(config: Config, work: Callable[[Ask], Coroutine[Any, Any, T]]) -> T:
+    """What `work(ask)` returns or raises. Runs the reactor: once in a process."""
+    from twisted.internet import reactor
+
+    async def ask(command: str, arguments: dict[str, Any]) -> Any:
+        return await operate(reactor, config, command, arguments)
+
+    return run_reactor(reactor, lambda: work(ask))
+
+
+def run_reactor(reactor: Any, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in a reactor of its own. Raises what it raises, KeyboardInterrupt when it was interrupted."""
+    outcome: list[T | Failure] = []
+
+    def begin() -> None:
+        working = Deferred.fromCoroutine(work())
+        working.addBoth(outcome.append)
+        working.addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not outcome:
+        raise KeyboardInterrupt
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    return outcome[0]
+
+
+async def operate(reactor: Any, config: Config, command: str, arguments: dict[str, Any]) -> Any:
+    """Carry out one operation. Raises OperationError, StartError, NotAllowed."""
+    try:
+        return await call(reactor, socket_path(config.state), command, arguments)
+    except NotRunning:
+        return await operate_alone(reactor, config, command, arguments)
+
+
+async def operate_alone(reactor: Any, config: Config, command: str, arguments: dict[str, Any]) -> Any:
+    """Carry out one operation on a store that nobody else has open. Raises as `operate`."""
+    died: Deferred[Any] = Deferred()
+    store = open_store(
+        config.state, reactor, database=config.store.url.removeprefix("sqlite:"), min_free=config.store.min_free,
+        on_death=died.errback,
+    )
+    pool = BoundedPool(reactor)
+    try:
+        users = config.users
+        directory = Directory(users.domains, users.tag_separator, users.postmaster)
+        directory.replace(store.people_now())
+        table = Table(rooms.routing_rules(config), directory)
+        operations = Operations(store, directory, table, pool, time.time, trusted_clients(config))
+        return await operations.run(command, arguments)
+    finally:
+        pool.stop()
+        died.addErrback(lambda failure: failure.trap(StoreError))
+        await store.close()
+
+
+def trusted_clients(config: Config) -> Callable[[str, str], bool]:
+    """`trusts(listener, client)`: whether a listener of the configuration needs no login from a client."""
+    lists = {place: AccessList.parse(listener.clients) for place, listener in rooms.smtp_places(config)}
+    return lambda listener, client: listener in lists and lists[listener].allows(client)

@@ -1,0 +1,72 @@
+"""The command `mailbridge`: finds the sub-command, runs it, turns what it raises into one line and an exit code.
+
+| code | meaning                                                                                |
+|------|----------------------------------------------------------------------------------------|
+| 0    | done                                                                                   |
+| 1    | it did not work, or contradicts what is stored                                         |
+| 64   | the command line or the configuration is wrong                                         |
+| 78   | it cannot start: state, certificate, a path                                            |
+| 130  | interrupted                                                                            |
+
+`status` has the exit codes of a Nagios plug-in instead.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from mailbridge import __version__
+from mailbridge.admin.call import NotAllowed
+from mailbridge.admin.messages import Kind, OperationError
+from mailbridge.cli import alias, route, status, user
+from mailbridge.cli.options import EX_USAGE, CommandParser, warn
+from mailbridge.errors import ConfigError, MailbridgeError, StartError
+
+COMMANDS = (user, alias, route, status)
+EX_FAILED = 1
+EX_CONFIG = 78
+EX_INTERRUPTED = 130
+
+
+def parser() -> CommandParser:
+    """The parser of the whole command line."""
+    top = CommandParser(prog="mailbridge", description="Look after a mailbridge, whether it runs or not.")
+    top.add_argument("--version", action="version", version=f"mailbridge {__version__}")
+    subparsers = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for command in COMMANDS:
+        command.add_to(subparsers)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own); the exit code."""
+    args = parser().parse_args(argv)
+    args.config, args.json = getattr(args, "config", None), getattr(args, "json", False)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except ConfigError as error:
+        _say(error)
+        return EX_USAGE
+    except OperationError as error:
+        _say(error)
+        return EX_USAGE if error.kind is Kind.USAGE else EX_FAILED
+    except StartError as error:
+        _say(error)
+        return EX_CONFIG
+    except (NotAllowed, MailbridgeError) as error:
+        _say(error)
+        return EX_FAILED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us has gone; nothing is left to say, not even at the interpreter's end
+        return EX_FAILED
+    except KeyboardInterrupt:
+        warn("interrupted")
+        return EX_INTERRUPTED
+
+
+def _say(error: Exception) -> None:
+    for line in str(error).splitlines():
+        warn(line)

@@ -1,0 +1,64 @@
+"""What all commands share: `--config` and `--json` anywhere on the line, finding the configuration, showing results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+from mailbridge.config.load import load
+from mailbridge.config.model import Config
+from mailbridge.errors import StartError
+
+VARIABLE = "MAILBRIDGE_CONFIG"
+PLACES = (Path("mailbridge.toml"), Path("/etc/mailbridge/mailbridge.toml"))
+EX_USAGE = 64
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that takes the global options too, so they may stand before and after the command; errors exit 64."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS,
+                          help=f"configuration (default: ${VARIABLE}, {', '.join(map(str, PLACES))})")
+        self.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+
+    def error(self, message: str) -> NoReturn:
+        """One line that says what is wrong, then how the command is written."""
+        self.exit(EX_USAGE, f"mailbridge: {message}\n{self.format_usage()}")
+
+
+#: What add_subparsers() returns; argparse has no other name for it.
+Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"
+
+
+def find_config(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The configuration file: `given`, else of the environment, else the first that is there; None if there is none."""
+    if given is not None:
+        return given
+    if environment.get(VARIABLE):
+        return Path(environment[VARIABLE])
+    return next((place for place in PLACES if place.exists()), None)
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The configuration of a command. Raises ConfigError, or StartError when there is no file."""
+    path = find_config(args.config)
+    if path is None:
+        raise StartError(f"there is no configuration: give one with --config FILE, or put it at {PLACES[-1]}")
+    return load(path)
+
+
+def show(args: argparse.Namespace, record: object, text: str) -> None:
+    """Print a result: the record as JSON if that was asked for, else the text."""
+    print(json.dumps(record, ensure_ascii=False) if args.json else text)
+
+
+def warn(text: str) -> None:
+    """One line to the operator, beside the result."""
+    print(f"mailbridge: {text}", file=sys.stderr)
