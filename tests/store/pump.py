@@ -1,4 +1,4 @@
-"""A reactor for synchronous tests of threads: a Clock whose `callFromThread` waits in a queue until the test pumps it."""
+"""A reactor for synchronous tests of threads: a Clock whose `callFromThread` waits until the test pumps it."""
 
 from __future__ import annotations
 
