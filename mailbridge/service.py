@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,11 @@ class _Edge:
     tls: bool
     settings: Any
     make: Callable[[Any, bool], Factory]
+
+
+def _give_up(maildrop: Maildrop) -> None:
+    """The end of a POP3 login."""
+    maildrop.close()
 
 
 DAY = 86400.0
@@ -154,11 +160,11 @@ class Bridge(Service):
 
     def _mailbox_for(self, user: User) -> Avatar:
         maildrop = Maildrop(self.store, user.id, self.reactor, os.urandom(OWNER_SIZE).hex())
-        return IMailbox, MaildropMailbox(maildrop), maildrop.close
+        return IMailbox, MaildropMailbox(maildrop), partial(_give_up, maildrop)
 
     # --- what the operator asks ---------------------------------------------------------------------------------------
 
-    async def reload(self) -> list[str]:
+    def reload(self) -> list[str]:
         """Read the configuration again and follow it; notes on what needs a restart. Raises ConfigError, StartError."""
         return reload.apply(self, load(Path(self.config.source)))
 

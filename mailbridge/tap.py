@@ -75,18 +75,13 @@ class Daemon(Service):
         Service.stopService(self)
         return self._bridge.stopService()
 
-    async def _reload(self) -> None:
+    def _hang_up(self) -> None:
         try:
-            notes = await self._bridge.reload()
+            notes = self._bridge.reload()
         except (ConfigError, StartError) as error:
             self._log.error("the configuration was not taken, the old one stays: {error}", error=error)
         else:
             self._log.info("configuration read again{notes}", notes="".join(f"; {note}" for note in notes))
-
-    def _hang_up(self) -> None:
-        Deferred.fromCoroutine(self._reload()).addErrback(
-            lambda failure: self._log.failure("the configuration could not be read again", failure)
-        )
 
     def _store_died(self, failure: Failure) -> None:
         """Nothing can be accepted any more: let the last replies go out, then end, to be started anew."""

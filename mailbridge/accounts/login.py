@@ -25,7 +25,7 @@ from mailbridge.sasl.prep import prepare
 from mailbridge.sasl.values import Credentials, Password, SASLError
 from mailbridge.sasl.verifier import Verifiers
 
-Avatar = tuple[type[Interface], object, Callable[[], object]]
+Avatar = tuple[type[Interface], object, Callable[[], None]]
 WHEN_BUSY = 2.0
 
 

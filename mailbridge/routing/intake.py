@@ -7,7 +7,6 @@ is a transient reply; nothing half done stays behind.
 
 from __future__ import annotations
 
-from base64 import b32encode
 from collections.abc import Callable, Mapping
 
 from attrs import frozen
@@ -87,8 +86,8 @@ class Intake:
         return Transaction(self, sender, origin, declared, self.queue_id(), rules)
 
     def queue_id(self) -> str:
-        """A new queue id: 16 characters of base 32."""
-        return b32encode(self._random(_QUEUE_ID_OCTETS)).decode("ascii")
+        """A new queue id: 20 hexadecimal digits."""
+        return self._random(_QUEUE_ID_OCTETS).hex()
 
 
 @implementer(ITransaction)
@@ -141,7 +140,10 @@ class Transaction:
 
     def data(self) -> Reply | None:
         """Content is coming."""
-        self._writer = self._intake.store.content()
+        try:
+            self._writer = self._intake.store.content()
+        except Exception:
+            return self._failed(Failure())
         return None
 
     def write(self, octets: bytes) -> Deferred[None] | None:
@@ -175,7 +177,7 @@ class Transaction:
             head = header.complete(
                 head,
                 date=rfc5322_date(self._origin.time),
-                message_id=f"<{self._queue_id.lower()}@{intake.hostname}>",
+                message_id=f"<{self._queue_id}@{intake.hostname}>",
                 sender=self._sender.text or f"MAILER-DAEMON@{intake.hostname}",
                 rewrite=self._rules.sender is not None,
             )
@@ -213,9 +215,9 @@ class Transaction:
         assert self._writer is not None
         try:
             content = self._writer.finish()
+            stored = content.addCallback(self._commit) if isinstance(content, Deferred) else self._commit(content)
         except Exception:
             return self._failed(Failure())
-        stored = content.addCallback(self._commit) if isinstance(content, Deferred) else self._commit(content)
         return stored.addCallbacks(self._committed, self._failed)
 
     def _commit(self, content: Content) -> Deferred[tuple[object, ...]]:
