@@ -34,12 +34,16 @@ class _Caller(LineOnlyReceiver):
     MAX_LENGTH = LONGEST_ANSWER
 
     def __init__(self) -> None:
-        self.answered: Deferred[Any] = Deferred()
+        self.answered: Deferred[Any] = Deferred(self._give_up)
 
     def ask(self, command: str, arguments: dict[str, Any]) -> Deferred[Any]:
         assert self.transport is not None
         self.transport.write(encode_request(Request(1, command, arguments)) + self.delimiter)
         return self.answered
+
+    def _give_up(self, _: Deferred[Any]) -> None:
+        assert self.transport is not None
+        self.transport.loseConnection()
 
     def lineReceived(self, line: bytes) -> None:
         assert self.transport is not None
