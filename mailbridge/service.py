@@ -23,7 +23,7 @@ from twisted.mail.pop3 import IMailbox
 from twisted.mail.smtp import IMessageDelivery
 from twisted.python.failure import Failure
 
-from mailbridge import __version__, certificate, reload
+from mailbridge import __version__, certificate
 from mailbridge.accounts.checkers import Checker, ScramVerifiers
 from mailbridge.accounts.login import Avatar, Login
 from mailbridge.accounts.pool import BoundedPool
@@ -33,7 +33,6 @@ from mailbridge.accounts.verified import KEY_SIZE, VerifiedLogins
 from mailbridge.admin import control
 from mailbridge.admin.operations import Operations
 from mailbridge.admin.status import Facts
-from mailbridge.certificate import load_context
 from mailbridge.config import rooms
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
@@ -71,6 +70,7 @@ def _give_up(maildrop: Maildrop) -> None:
     maildrop.close()
 
 
+_RESTART_ONLY = ("hostname", "state", "store")
 DAY = 86400.0
 SECRET_SIZE = 32
 OWNER_SIZE = 16
@@ -97,7 +97,7 @@ class Bridge(Service):
     def startService(self) -> None:
         """Open everything. Raises StartError, and then nothing stays open."""
         config = self.config
-        self.tls = CurrentTLS(load_context(config.tls.certificate, config.tls.key)) if config.tls else None
+        self.tls = CurrentTLS(certificate.load_context(config.tls.certificate, config.tls.key)) if config.tls else None
         self.store = open_store(
             config.state, self.reactor, database=config.store.url.removeprefix("sqlite:"),
             min_free=config.store.min_free, on_death=self._on_death,
@@ -165,8 +165,26 @@ class Bridge(Service):
     # --- what the operator asks ---------------------------------------------------------------------------------------
 
     def reload(self) -> list[str]:
-        """Read the configuration again and follow it; notes on what needs a restart. Raises ConfigError, StartError."""
-        return reload.apply(self, load(Path(self.config.source)))
+        """Read the configuration again and follow it without dropping a session; notes on what needs a restart.
+
+        Raises ConfigError or StartError: everything that can fail is made before anything is changed.
+        """
+        old, new = self.config, load(Path(self.config.source))
+        options = certificate.load_context(new.tls.certificate, new.tls.key) if new.tls is not None else None
+        rules, submission = rooms.routing_rules(new), rooms.submission_rules(new)
+        notes = [f"{key} changes only with a restart" for key in _RESTART_ONLY if getattr(old, key) != getattr(new, key)]
+        if (old.tls is None) != (new.tls is None):
+            notes.append("[tls] comes or goes only with a restart")
+
+        self.config = new
+        self.directory.reconfigure(new.users.domains, new.users.tag_separator, new.users.postmaster)
+        self.table.reconfigure(rules)
+        self.intake.limits = self.sessions.limits = new.limits
+        self.intake.rules = submission
+        self.throttle.allowed = new.limits.wrong_passwords
+        if self.tls is not None and options is not None:
+            self.tls.options = options
+        return notes + self._follow_listeners()
 
     def facts(self) -> Facts:
         """What `mailbridge status` is told."""
@@ -238,7 +256,7 @@ class Bridge(Service):
             outer = implicit_tls(self.tls, factory)
         self._edges[place] = (self.listeners.open(place, edge.listen, outer), edge, factory)
 
-    def follow_listeners(self) -> list[str]:
+    def _follow_listeners(self) -> list[str]:
         """Open, close and adjust listeners as the configuration now has them; notes on those that could not open."""
         notes = []
         wanted = self._wanted()
