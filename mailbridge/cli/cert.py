@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import socket
 import time
 import tomllib
@@ -22,9 +21,9 @@ from attrs import evolve, frozen
 
 from mailbridge import certificate
 from mailbridge.certificate import LONGEST, Description, days_left, warning
-from mailbridge.config.find import VARIABLE, find_config
+from mailbridge.cli.options import Subparsers, find_config, show
 from mailbridge.config.load import this_host
-from mailbridge.errors import ConfigError, StartError
+from mailbridge.errors import StartError
 
 #: Nobody is there, and nothing is sent: asking the system for the way to them tells our own address in each network.
 _FAR_AWAY = ("192.0.2.1", "10.255.255.254", "172.31.255.254", "192.168.255.254", "2001:db8::1", "fdff::1")
@@ -72,16 +71,6 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _source(argument: str | None) -> Path | None:
-    """The configuration; None when none was named and none is there yet. Errors: ConfigError."""
-    try:
-        return find_config(argument, os.environ, Path.cwd())
-    except ConfigError:
-        if argument or os.environ.get(VARIABLE):
-            raise
-        return None
-
-
 def place(source: Path | None) -> Place:
     """Read `hostname` and `[tls]` of the configuration, if there is one; relative paths are relative to it.
 
@@ -112,20 +101,18 @@ def _day(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
-def _as_json(told: Description, now: float, **more: object) -> str:
-    return json.dumps(
-        {
-            **more,
-            "subject": told.subject,
-            "issuer": told.issuer,
-            "names": told.names,
-            "not_before": told.not_before,
-            "not_after": told.not_after,
-            "days_left": round(days_left(told, now), 1),
-            "sha256": told.fingerprint,
-            "warning": warning(told, now),
-        }
-    )
+def _record(told: Description, now: float, **more: object) -> dict[str, object]:
+    return {
+        **more,
+        "subject": told.subject,
+        "issuer": told.issuer,
+        "names": told.names,
+        "not_before": told.not_before,
+        "not_after": told.not_after,
+        "days_left": round(days_left(told, now), 1),
+        "sha256": told.fingerprint,
+        "warning": warning(told, now),
+    }
 
 
 def _as_text(told: Description, now: float) -> str:
@@ -161,9 +148,9 @@ def _next_steps(where: Place) -> str:
     )
 
 
-def _show(where: Place, now: float, as_json: bool) -> int:
+def _show(where: Place, args: argparse.Namespace, now: float) -> int:
     told = certificate.read(where.certificate)
-    print(_as_json(told, now, certificate=str(where.certificate)) if as_json else _as_text(told, now))
+    show(args, _record(told, now, certificate=str(where.certificate)), _as_text(told, now))
     return 0 if told.not_before <= now < told.not_after else 1
 
 
@@ -175,25 +162,26 @@ def _make(where: Place, args: argparse.Namespace, now: float) -> int:
         raise StartError(str(error)) from None
     certificate.write(pair, where.certificate, where.key, replace=args.force)
     told = certificate.describe(pair.certificate)
-    if args.json:
-        print(_as_json(told, now, certificate=str(where.certificate), key=str(where.key)))
-        return 0
-    print(f"certificate  {where.certificate}\nprivate key  {where.key} (mode 0600)\n")
-    print(f"{_as_text(told, now)}\n\n{_next_steps(where)}")
+    files = f"certificate  {where.certificate}\nprivate key  {where.key} (mode 0600)"
+    show(
+        args,
+        _record(told, now, certificate=str(where.certificate), key=str(where.key)),
+        f"{files}\n\n{_as_text(told, now)}\n\n{_next_steps(where)}",
+    )
     return 0
 
 
 def run(args: argparse.Namespace) -> int:
     """Make or show. 0, or 1 when the certificate shown is not valid now. Errors: StartError."""
-    where = place(_source(args.config))
+    where = place(find_config(args.config))
     if args.certificate is not None or args.key is not None:
         chosen = args.certificate or where.certificate
         where = evolve(where, certificate=chosen, key=args.key or chosen.with_name("key.pem"), configured=False)
     now = time.time()
-    return _show(where, now, args.json) if args.show else _make(where, args, now)
+    return _show(where, args, now) if args.show else _make(where, args, now)
 
 
-def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(subparsers: Subparsers) -> None:
     """Add `cert` to the command line."""
     parser = subparsers.add_parser("cert", help="make a certificate for a LAN, or show the configured one")
     parser.add_argument("--show", action="store_true", help="show names, expiry and fingerprint of the certificate")
@@ -203,5 +191,4 @@ def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="where it is or goes (default: as configured)")
     parser.add_argument("--key", type=Path, metavar="FILE", help="where the private key goes")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

@@ -25,6 +25,7 @@ from mailbridge import certificate
 from mailbridge.accounts.passwords import make_credentials
 from mailbridge.cli.exchange import Person, Ways, exchange
 from mailbridge.cli.mail_program import settings
+from mailbridge.cli.options import Subparsers, warn
 from mailbridge.cli.snippets import as_fields
 from mailbridge.config.model import Config, POP3Listener, SMTPListener, TLSSettings, UsersSettings
 from mailbridge.service import Bridge
@@ -106,7 +107,8 @@ class Demo:
         """What to type into a mail program, passwords too: these users live as long as the demo."""
         bonnie, harold = self.people
         told = settings(self.config, bonnie.name, certificate.describe(self._trusted.encode("ascii")))
-        return f"{as_fields(told, bonnie.password)}\n\nOr user {harold.name}, password {harold.password}, for {harold.address}."
+        other = f"Or user {harold.name}, password {harold.password}, for {harold.address}."
+        return f"{as_fields(told, bonnie.password)}\n\n{other}"
 
     def as_json(self) -> str:
         """The same for programs."""
@@ -123,7 +125,10 @@ class Demo:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until Ctrl-C or SIGTERM, or the end of the exchange with `--once`: 0, or 1 when it failed."""
+    """Run until Ctrl-C or SIGTERM, or the end of the exchange with `--once`: 0, or 1 when it failed.
+
+    With `--json` it prints ports, users and passwords as one line, and no steps.
+    """
     from twisted.internet import reactor
 
     status = 0
@@ -137,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     def failed(failure: Failure) -> None:
         nonlocal status
         status = 1
-        print(f"mailbridge demo: {failure.getErrorMessage()}", flush=True)
+        warn(f"demo: {failure.getErrorMessage()}")
         loop.stop()
 
     def shown(_: object) -> None:
@@ -160,9 +165,8 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def add_to(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(subparsers: Subparsers) -> None:
     """Add `demo` to the command line."""
     parser = subparsers.add_parser("demo", help="run a bridge for a look at it: one message in by SMTP, out by POP3")
     parser.add_argument("--once", action="store_true", help="end after the message has arrived")
-    parser.add_argument("--json", action="store_true", help="print ports, users and passwords as JSON, and no steps")
     parser.set_defaults(run=run)

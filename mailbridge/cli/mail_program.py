@@ -81,7 +81,7 @@ def _notes(config: Config, smtp: tuple[Door, ...], pop3: tuple[Door, ...], told:
         yield "No [[pop3]] listener is configured: mail cannot be fetched."
     if doors and all(door.local for door in doors):
         yield "Only programs on this machine can connect: `listen` names a loopback address."
-    if any(door.security == CLEAR for door in doors):
+    if any(door.security == CLEAR and not door.local for door in doors):
         remedy = "`mailbridge cert` makes a certificate." if config.tls is None else "See `starttls` of the listener."
         yield f"Where security is `none`, whoever sees the network reads the mail. {remedy}"
     if any(not door.login for door in pop3):

@@ -1,6 +1,5 @@
 """`mailbridge cert`: a certificate for a LAN before there is a configuration, and with one."""
 
-import argparse
 import io
 import json
 import stat
@@ -12,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.certificate import LONGEST, load_context
 from mailbridge.cli import cert
+from mailbridge.cli.main import parser
 from mailbridge.config.load import load
 from mailbridge.errors import ConfigError, StartError
 
@@ -24,13 +24,11 @@ class CertTests(SynchronousTestCase):
         self.folder.mkdir()
         self.config = self.folder / "mailbridge.toml"
         self.config.write_text('hostname = "bridge.example.org"\nstate = "state"\n')
-        self.parser = argparse.ArgumentParser()
-        self.parser.add_argument("--config")
-        cert.add_to(self.parser.add_subparsers())
 
     def run_command(self, *words: str, config: str | None = None) -> tuple[int, str]:
         """Exit status and output of `mailbridge --config FILE cert WORDS`."""
-        args = self.parser.parse_args(["--config", config or str(self.config), "cert", *words])
+        args = parser().parse_args(["--config", config or str(self.config), "cert", *words])
+        args.json = "--json" in words
         with redirect_stdout(io.StringIO()) as said:
             status = cert.run(args)
         return status, said.getvalue()
@@ -99,7 +97,8 @@ class CertTests(SynchronousTestCase):
 
     def test_configuration_that_is_none(self) -> None:
         """A file that is named and missing, or no TOML, is told in one line."""
-        self.assertRaises(ConfigError, self.run_command, config=str(self.folder / "none.toml"))
+        missing = str(self.folder / "none.toml")
+        self.assertIn("none.toml", str(self.assertRaises(StartError, self.run_command, config=missing)))
         self.config.write_text("hostname =")
         self.assertIn("no TOML", str(self.assertRaises(StartError, self.run_command)))
 

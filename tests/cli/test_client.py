@@ -89,7 +89,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_no_listener(self) -> None:
         """With no listener at all the notes say so, and every format still writes something."""
-        told = settings(Config("f", "b.example", Path("state")), "bonnie", None)
+        told = settings(Config(hostname="b.example"), "bonnie", None)
         self.assertEqual(len(told.notes), 2)
         for write in PROGRAMS.values():
             self.assertTrue(write(told))
@@ -136,7 +136,7 @@ class SnippetTests(SynchronousTestCase):
 
     def test_tls_is_preferred(self) -> None:
         """With a plain and a TLS listener, a program's file names the TLS one; the fields name both."""
-        config = Config("f", "b.example", Path("state"), tls=TLS, smtp=(
+        config = Config(hostname="b.example", tls=TLS, smtp=(
             SMTPListener("tcp:20001", starttls="off"), SMTPListener("tcp:20465", tls=True)))  # fmt: skip
         told = settings(config, "bonnie", BOUGHT)
         self.assertIn("port 20465", PROGRAMS["msmtp"](told))

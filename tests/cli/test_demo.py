@@ -3,11 +3,13 @@
 import json
 import os
 import poplib
+import shutil
 import signal
 import smtplib
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -60,8 +62,9 @@ class CommandTests(SynchronousTestCase):
     """The command, as a process of its own."""
 
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir()
+        # Not below trial's own folder: the path of a UNIX socket may have little more than 100 octets.
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
         self.environment = {**os.environ, "TMPDIR": str(self.folder), "PYTHONPATH": str(ROOT)}
 
     def test_once(self) -> None:
