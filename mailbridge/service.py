@@ -172,7 +172,8 @@ class Bridge(Service):
         old, new = self.config, load(Path(self.config.source))
         options = certificate.load_context(new.tls.certificate, new.tls.key) if new.tls is not None else None
         rules, submission = rooms.routing_rules(new), rooms.submission_rules(new)
-        notes = [f"{key} changes only with a restart" for key in _RESTART_ONLY if getattr(old, key) != getattr(new, key)]
+        changed = [key for key in _RESTART_ONLY if getattr(old, key) != getattr(new, key)]
+        notes = [f"{key} changes only with a restart" for key in changed]
         if (old.tls is None) != (new.tls is None):
             notes.append("[tls] comes or goes only with a restart")
 

@@ -39,7 +39,7 @@ class Service(Protocol):
     def facts(self) -> Facts:
         """What it knows of itself; users, aliases and queue are filled in here."""
 
-    async def reload(self) -> list[str]:
+    def reload(self) -> list[str]:
         """Read the configuration again; sentences on what needs a restart. Raises ConfigError or StartError, and then
         the old one stays."""
 
@@ -129,7 +129,7 @@ class Operations:
         """`reload`: read the configuration again."""
         arguments.end()
         try:
-            return {"notes": await self._running().reload()}
+            return {"notes": self._running().reload()}
         except (ConfigError, StartError) as error:
             raise OperationError(Kind.FAILED, f"{error}\nnothing was changed") from None
 

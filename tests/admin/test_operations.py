@@ -51,7 +51,7 @@ class Running:
         """Some facts."""
         return Facts("1.0", "bridge.example.org", 42, 0.0, ("smtp[0]",), {"smtp": 1}, min_free=1)
 
-    async def reload(self) -> list[str]:
+    def reload(self) -> list[str]:
         """A note, or the fault."""
         if self.fault:
             raise self.fault
