@@ -23,8 +23,6 @@ SHOWN = 20  # findings of one kind
 _REFERENCES = {
     "maildrop of user {0} lists message {1}, which does not exist":
         "SELECT user, uid FROM maildrop WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = uid)",
-    "maildrop of user {0} lists message {1} with {2} octets, the message has {3}":
-        "SELECT user, uid, d.size, m.size FROM maildrop AS d JOIN message AS m ON m.id = uid WHERE d.size != m.size",
     "maildrop rows of user {0}, who does not exist":
         "SELECT DISTINCT user FROM maildrop WHERE user NOT IN (SELECT id FROM user) "
         "AND user NOT IN (SELECT user FROM leaving)",

@@ -56,7 +56,6 @@ class CheckTests(OpenStore, SynchronousTestCase):
         """Each kind of damage is found, and the line names the thing."""
         cases = (
             ("DELETE FROM message WHERE id = 2", "message 2, which does not exist"),
-            ("UPDATE maildrop SET size = 7 WHERE uid = 2", "with 7 octets"),
             ("DELETE FROM user WHERE id = 1", "user 1, who does not exist"),
             ("UPDATE message SET refs = 9 WHERE id = 1", "message 1 counts 9 references and has 2"),
             ("INSERT INTO message VALUES (700, 'q', '', '{}', 0, 0, 1, 0, NULL, x'')", "700 is held by nothing"),
