@@ -6,8 +6,10 @@ thinks. The reactor runs for one command and ends with it.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -19,7 +21,7 @@ from mailbridge.admin.control import socket_path
 from mailbridge.admin.operations import Operations
 from mailbridge.config import rooms
 from mailbridge.config.model import Config
-from mailbridge.errors import StoreError
+from mailbridge.errors import StartError, StoreError
 from mailbridge.routing.access import AccessList
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.table import Table
@@ -78,6 +80,7 @@ async def operate(reactor: Any, config: Config, command: str, arguments: dict[st
 
 async def operate_alone(reactor: Any, config: Config, command: str, arguments: dict[str, Any]) -> Any:
     """Carry out one operation on a store that nobody else has open. Raises as `operate`."""
+    refuse_foreign_root(config.state, os.geteuid())
     died: Deferred[Any] = Deferred()
     store = open_store(
         config.state, reactor, database=config.store.url.removeprefix("sqlite:"), min_free=config.store.min_free,
@@ -95,6 +98,17 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
         pool.stop()
         died.addErrback(lambda failure: failure.trap(StoreError))
         await store.close()
+
+
+def refuse_foreign_root(state: Path, user: int) -> None:
+    """Raises StartError for root (user 0) on the state of somebody else, who could not write what root makes there."""
+    try:
+        owner = state.stat().st_uid
+    except OSError:
+        return
+    if user == 0 and owner != 0:
+        raise StartError(f"{state} belongs to user {owner}: run this as that user (`sudo -u '#{owner}' mailbridge ...`),"
+                         " or start mailbridge first")
 
 
 def trusted_clients(config: Config) -> Callable[[str, str], bool]:
