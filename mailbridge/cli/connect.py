@@ -107,7 +107,7 @@ def refuse_foreign_root(state: Path, user: int) -> None:
     except OSError:
         return
     if user == 0 and owner != 0:
-        raise StartError(f"{state} belongs to user {owner}: run this as that user (`sudo -u '#{owner}' mailbridge ...`),"
+        raise StartError(f"{state} belongs to user {owner}: run this as that user (`sudo -u '#{owner}' ...`),"
                          " or start mailbridge first")
 
 
