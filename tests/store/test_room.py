@@ -124,7 +124,7 @@ class SmallDiskTests(OpenStore, SynchronousTestCase):
         self.addCleanup(subprocess.run, ["umount", "-l", str(self.mount)], check=True)
 
     def test_full_and_emptied(self):
-        """Filled to the last octet beside a stranger's file: no acknowledged mail is lost, deleting makes room again."""
+        """Filled to the last octet by mail and strangers: no acknowledged mail is lost, deleting makes room."""
         store = self.open(self.mount / "state", min_free=64 * KIB, reserve=4 * MIB)
         user, other = self.wait(store.commit(AddUser("bonnie", CREDENTIALS), AddUser("clyde", CREDENTIALS)))
         stored = []
