@@ -1,8 +1,8 @@
 """The POP3 edge: twisted.mail's factory interfaces and protocol class, with our session in front of their wire layer.
 
 `POP3Server` is a `pop3.POP3` for isinstance; not one octet reaches the inherited parser. It moves octets between the
-transport and `pop3.server`, writes long answers no faster than the client reads, and sees to it that a maildrop that
-was opened is closed, whatever happens to the connection.
+transport (see `edge.outflow`) and `pop3.server`, and sees to it that a maildrop that was opened is closed, whatever
+happens to the connection.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
-from twisted.logger import Logger
 from twisted.mail import pop3
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from mailbridge.accounts.login import Login, LoginLater, WrongPassword
 from mailbridge.edge.mailbox import as_maildrop
+from mailbridge.edge.outflow import Outflow
 from mailbridge.edge.session import Session, Sessions
 from mailbridge.edge.transport import CurrentTLS, set_no_delay, start_tls
 from mailbridge.errors import MaildropInUse
@@ -36,26 +35,18 @@ from mailbridge.sasl.values import Credentials
 
 CLOSING_TIME = 10.0  # seconds a closing client has to take its last reply
 MOST_BUFFERED = 64 * 1024  # pipelined octets kept while an answer is awaited; beyond it the client has to wait
-WRITE_AHEAD = 64 * 1024  # octets written before we look whether the client reads at all
 STAMP_SIZE = 12  # random octets in the time stamp for APOP
 
 _LOOPBACK = AccessList.parse(("localhost",))
 
 
-@implementer(IPushProducer)
-class POP3Server(Session, pop3.POP3):
+class POP3Server(Session, Outflow, pop3.POP3):
     """One POP3 client; the `pop3.outside.Outside` of its core."""
 
     factory: POP3ServerFactory  # type: ignore[assignment]  # the stock class says None
-    transport: Any
-    _log = Logger()
-    _core: Server
     _maildrop: IMaildrop | None = None
     _logout: Callable[[], object] | None = None
     _fetching: Deferred[bytes | Iterator[bytes]] | None = None
-    _pieces: Iterator[bytes] | None = None
-    _unread = 0
-    _producing = False
     _reading = True
     _login_by = inf
 
@@ -93,7 +84,7 @@ class POP3Server(Session, pop3.POP3):
         self.factory.sessions.leave(self)
         self._core.lost()
         self.deadline = inf
-        self._drop_pieces()
+        self._stop()
         if not self._core.updating:
             self._release()
 
@@ -143,74 +134,7 @@ class POP3Server(Session, pop3.POP3):
         self._failed(failure, "the session of {peer} is broken off")
         self.transport.abortConnection()
 
-    # --- octets out ---------------------------------------------------------------------------------------------------
-
-    def write(self, octets: bytes) -> None:
-        """Send answers; once in a while as a producer, which the transport stops when the client does not read."""
-        self._unread += len(octets)
-        if self._unread < WRITE_AHEAD or self._producing:
-            self.transport.write(octets)
-            return
-        self._produce(True)
-        self.transport.write(octets)
-        if not self._core.paused:
-            self._produce(False)
-
-    def stream(self, pieces: Iterator[bytes]) -> None:
-        """Send pieces, one after the other as the transport's buffer empties."""
-        self._pieces = pieces
-        self._produce(True)
-        if not self._core.paused:
-            self._pump()
-
-    def _pump(self) -> None:
-        core, pieces = self._core, self._pieces
-        while pieces is not None and not core.paused:
-            try:
-                piece = next(pieces, None)
-            except Exception:
-                self._log.failure("a message could not be sent whole to {peer}", peer=self.peer)
-                self.transport.abortConnection()
-                return
-            if piece is None:
-                self._pieces = pieces = None
-                self._produce(False)
-                core.streamed()
-            else:
-                self.transport.write(piece)
-
-    def _drop_pieces(self) -> None:
-        pieces, self._pieces = self._pieces, None
-        if pieces is not None:
-            close(pieces)
-
-    def _produce(self, on: bool) -> None:
-        if on is not self._producing:
-            self._producing = on
-            self._unread = 0
-            if on:
-                self.transport.registerProducer(self, True)
-            else:
-                self.transport.unregisterProducer()
-
-    def pauseProducing(self) -> None:
-        """The transport's buffer is full: the client does not read."""
-        self._core.pause()
-
-    def resumeProducing(self) -> None:
-        """The transport's buffer is empty."""
-        core = self._core
-        core.paused = False
-        if self._pieces is not None:
-            self._pump()
-        else:
-            self._produce(False)
-            core.resume()
-        self._settle()
-
-    def stopProducing(self) -> None:
-        """The connection is gone; `connectionLost` follows."""
-        self._drop_pieces()
+    # --- the rest of Outside ------------------------------------------------------------------------------------------
 
     def come_back(self) -> None:
         """Give the other sessions a turn."""
@@ -223,7 +147,7 @@ class POP3Server(Session, pop3.POP3):
 
     def close(self) -> None:
         """Close when all is sent, or in a while when the client does not read it."""
-        self._drop_pieces()
+        self._stop()
         self._produce(False)
         self.transport.loseConnection()
         self.deadline = self.factory.clock.seconds() + CLOSING_TIME

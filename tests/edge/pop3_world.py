@@ -103,13 +103,13 @@ class MailboxRealm:
     """Gives each user what `mailbox(name)` makes, with a logout that counts."""
 
     def __init__(self, mailbox: Callable[[bytes], Any]) -> None:
-        self._mailbox = mailbox
+        self.mailbox = mailbox
         self.logouts = 0
 
     def requestAvatar(self, avatarId: bytes, mind: object, *interfaces: object) -> Any:
         """As in Twisted's documentation."""
         assert pop3.IMailbox in interfaces
-        return pop3.IMailbox, self._mailbox(avatarId), self._log_out
+        return pop3.IMailbox, self.mailbox(avatarId), self._log_out
 
     def _log_out(self) -> None:
         self.logouts += 1
@@ -130,14 +130,15 @@ class World:
                 lambda receipts, name=name: self.users.update({name: receipts[0]}))
         self._owners = iter(range(1 << 30))
         checker = InMemoryUsernamePasswordDatabaseDontUse(**{name.decode(): word for name, word in PASSWORDS.items()})
-        self.realm = MailboxRealm(mailbox or self._maildrop)
+        self.realm = MailboxRealm(mailbox or self.mailbox)
         self.portal = Portal(self.realm, [checker])
         self.sessions = Sessions(self.clock, limits or Limits())
         self.login = Login(self.portal, Throttle(self.clock.seconds), "mail.example", lambda size: b"r" * size)
         self.factory = POP3ServerFactory(settings or Settings("mail.example"), self.sessions, self.clock, random,
                                          self.login, tls)
 
-    def _maildrop(self, name: bytes) -> MaildropMailbox:
+    def mailbox(self, name: bytes) -> MaildropMailbox:
+        """A user's own mailbox, in the store."""
         return MaildropMailbox(Maildrop(self.store, self.users[name], self.clock, f"session {next(self._owners)}"))
 
     def deposit(self, *messages: bytes, user: bytes = b"bonnie") -> None:

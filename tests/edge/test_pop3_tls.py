@@ -20,7 +20,8 @@ from mailbridge.edge.pop3 import POP3ServerFactory
 from mailbridge.edge.transport import CurrentTLS, implicit_tls, listen
 from mailbridge.pop3 import dialogue
 from mailbridge.pop3.settings import Settings
-from tests.edge.pop3_world import MESSAGE, World
+from tests.edge.pop3_world import MESSAGE, PASSWORDS, World
+from tests.edge.test_pop3_stock import ListMailbox
 
 BIG = b"Subject: big\r\n\r\n" + b".dots and lines\r\n" * 200_000
 
@@ -38,6 +39,8 @@ class TLSTests(TestCase):
         assert isinstance(certificate.privateKey, KeyPair)
         tls = CurrentTLS(CertificateOptions(certificate.privateKey.original, certificate.original))
         self.world = World(tls=tls)
+        stored = self.world.mailbox
+        self.world.realm.mailbox = lambda name: stored(name) if name == b"bonnie" else ListMailbox([MESSAGE, BIG])
         self.world.deposit(MESSAGE, BIG)
         self.client_tls = ssl.create_default_context()
         authority.configure_trust(self.client_tls)
@@ -59,10 +62,10 @@ class TLSTests(TestCase):
         ticking.start(0.005)
         return deferToThread(talk).addBoth(lambda result: (ticking.stop(), result)[1])
 
-    def fetch(self, client: poplib.POP3) -> tuple[bytes, bytes]:
-        """Both messages, the second twice and deleted."""
-        client.user("bonnie")
-        client.pass_("right")
+    def fetch(self, client: poplib.POP3, user: str = "bonnie") -> tuple[bytes, bytes]:
+        """Both messages; the second is deleted."""
+        client.user(user)
+        client.pass_(PASSWORDS[user.encode()].decode())
         sizes = [int(line.split()[1]) for line in client.list()[1]]
         first, second = (b"".join(line + b"\r\n" for line in client.retr(number)[1]) for number in (1, 2))
         assert [len(first), len(second)] == sizes, sizes
@@ -92,6 +95,17 @@ class TLSTests(TestCase):
         first, second = await self.in_thread(talk)
         self.assertTrue(first.endswith(MESSAGE))
         self.assertTrue(second.endswith(BIG))
+
+    async def test_in_pieces(self) -> None:
+        """A large message that is sent piece by piece arrives whole, by either kind of TLS."""
+
+        def talk() -> list[bytes]:
+            client = poplib.POP3("127.0.0.1", self.plain, timeout=30)
+            client.stls(self.client_tls)
+            implicit = poplib.POP3_SSL("127.0.0.1", self.secure, context=self.client_tls, timeout=30)
+            return [self.fetch(client, "clyde")[1], self.fetch(implicit, "clyde")[1]]
+
+        self.assertEqual(await self.in_thread(talk), [BIG, BIG])
 
     async def test_injection(self) -> None:
         """What an injector put behind STLS in clear is refused, and the connection ends."""
