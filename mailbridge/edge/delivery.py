@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.mail import smtp
 from zope.interface import implementer
 
+from mailbridge import reply
 from mailbridge.address import Address, parse_mailbox
 from mailbridge.envelope import NO_PARAMETERS, MailParameters, Origin
 from mailbridge.errors import AddressError
@@ -72,6 +73,7 @@ class _Shared:
         self.transaction = transaction
         self.first: _StockMessage | None = None
         self.waiting: list[Deferred[None]] = []
+        self.answer: Reply | None = None
 
 
 @implementer(smtp.IMessage)
@@ -88,20 +90,27 @@ class _StockMessage:
 
     def lineReceived(self, line: bytes) -> None:
         """A line without its CR LF."""
-        if self._shared.first is self:
-            self._shared.transaction.write(line + b"\r\n")
+        shared = self._shared
+        if b"\n" in line or b"\r" in line:  # stock parsers leave a bare LF in a line
+            shared.answer = reply.BARE_NEWLINE
+            shared.transaction.abort()
+        if shared.first is self and shared.answer is None:
+            shared.transaction.write(line + b"\r\n")
 
     def eomReceived(self) -> Deferred[None]:
         """Commit; fails with SMTPServerError unless the reply is positive."""
         shared = self._shared
         mine: Deferred[None] = Deferred()
         shared.waiting.append(mine)
-        if shared.first is self:
+        if shared.answer is not None:
+            self._answered(shared.answer)
+        elif shared.first is self:
             answer = shared.transaction.finish()
             (answer if isinstance(answer, Deferred) else succeed(answer)).addCallback(self._answered)
         return mine
 
     def _answered(self, answer: Reply) -> None:
+        self._shared.answer = answer
         waiting, self._shared.waiting = self._shared.waiting, []
         for each in waiting:
             if answer.is_positive:

@@ -1,6 +1,6 @@
 """Stock twisted.mail deliveries behind our sessions: IMessageDelivery and IMessage as their documentation has them.
 
-One transaction feeds each IMessage line by line, as the stock protocol does; each call may return a value or a Deferred.
+One transaction feeds each IMessage line by line, as the stock protocol does; calls may return a value or a Deferred.
 An `SMTPServerError` is rendered with its code, anything else is our own fault and transient (twisted #4903: the
 stock protocol makes it permanent).
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
@@ -66,7 +66,10 @@ class ForeignIntake:
         """Ask validateFrom."""
         delivery = self._delivery
         if smtp.IMessageDeliveryFactory.providedBy(delivery):
-            delivery = delivery.getMessageDelivery()
+            try:
+                delivery = delivery.getMessageDelivery()
+            except Exception:
+                return succeed(_reply_to(Failure()))
         helo = (origin.helo.encode("utf-8"), origin.peer.encode("ascii", "replace"))
         asked: Deferred[Any] = maybeDeferred(delivery.validateFrom, helo, _stock_address(sender))
 
@@ -118,6 +121,7 @@ class ForeignTransaction:
             for _, opener in self._openers:
                 self._messages.append(opener())
                 trace = self._delivery.receivedHeader(self._helo, self._sender, users)
+                trace = trace.encode("utf-8") if isinstance(trace, str) else trace  # Twisted's own example has str
                 for line in (trace or b"").split(b"\n"):
                     if line:
                         self._messages[-1].lineReceived(line.rstrip(b"\r"))

@@ -10,8 +10,11 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailbridge.edge.proxied import ProxiedFactory
 from mailbridge.edge.transport import listen
 from mailbridge.errors import StartError
+
+_PROXY = "haproxy:"
 
 
 @define
@@ -38,7 +41,11 @@ class Listeners:
         listener = Listener(place, endpoint, factory)
         outcome: list[object] = []
         try:
-            listening = listen(serverFromString(self._reactor, endpoint), factory)
+            if endpoint.startswith(_PROXY):
+                behind = ProxiedFactory(factory, self._reactor)  # type: ignore[arg-type]  # a reactor tells the time
+                listening = listen(serverFromString(self._reactor, endpoint.removeprefix(_PROXY)), behind)
+            else:
+                listening = listen(serverFromString(self._reactor, endpoint), factory)
         except (OSError, CannotListenError, ValueError, IndexError) as error:
             raise StartError(_cannot(listener, error)) from None
         listening.addBoth(outcome.append)

@@ -61,6 +61,7 @@ class Sessions:
         self._per_client: dict[str, int] = {}
         self._tick: IDelayedCall | None = None
         self._empty: Deferred[None] | None = None
+        self._ending = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -79,7 +80,7 @@ class Sessions:
         """Count a new session; False when it would be one too many, and then it is not counted."""
         key = client_key(session.peer)
         count = self._per_client.get(key, 0)
-        if len(self._open) >= self.limits.connections or count >= self.limits.connections_per_client or self._empty:
+        if len(self._open) >= self.limits.connections or count >= self.limits.connections_per_client or self._ending:
             return False
         self._open[session] = key
         self._per_client[key] = count + 1
@@ -101,12 +102,16 @@ class Sessions:
 
     def goodbye(self) -> Deferred[None]:
         """Ask every session to end; fires when the last has gone. New ones are refused from now on."""
+        self._ending = True
         if not self._open:
             return succeed(None)
         self._empty = Deferred()
         done = self._empty
         for session in list(self._open):
-            session.shut_down()
+            try:
+                session.shut_down()
+            except Exception:
+                self._log.failure("a session could not be asked to end")
         return done
 
     def _sweep(self) -> None:

@@ -25,7 +25,7 @@ from mailbridge.accounts.login import Login, LoginLater, WrongPassword
 from mailbridge.address import Address
 from mailbridge.edge.foreign import as_intake
 from mailbridge.edge.session import Session, Sessions
-from mailbridge.edge.transport import CurrentTLS, set_no_delay, start_tls, tls_facts
+from mailbridge.edge.transport import CurrentTLS, set_no_delay, start_tls, tls_facts, unsent
 from mailbridge.envelope import MailParameters, Origin
 from mailbridge.interfaces import IIntake, ITransaction
 from mailbridge.reply import Reply
@@ -37,6 +37,7 @@ from mailbridge.smtp.server import Server
 
 CLOSING_TIME = 10.0  # seconds a closing client has to take its last reply
 MOST_BUFFERED = 256 * 1024  # pipelined octets kept while an answer is awaited; beyond it the client has to wait
+MOST_UNSENT = 256 * 1024  # replies a client may leave unread; one that asks for more is cut off
 
 
 LOOPBACK = AccessList.parse(("localhost",))
@@ -92,7 +93,11 @@ class SMTPServer(Session, smtp.ESMTP):
         )
         self._intake = factory.intake
         if not factory.sessions.admit(self):
-            self._send(self._server.close(reply.TOO_MANY_CONNECTIONS))
+            if factory.implicit_tls:  # no word reaches it before a handshake, and nobody would end a wait for one
+                self._server.close(reply.TOO_MANY_CONNECTIONS)
+                transport.abortConnection()
+            else:
+                self._send(self._server.close(reply.TOO_MANY_CONNECTIONS))
             return
         if settings.auth == "require" and not self._trusted:
             self._login_by = factory.clock.seconds() + settings.server.limits.login_time
@@ -105,7 +110,16 @@ class SMTPServer(Session, smtp.ESMTP):
         if server.closing:
             return
         self.deadline = self._next_deadline()
-        self._send(server.receive(data))
+        self._step(server.receive, data)
+
+    def _step(self, step: Callable[..., bytes], *arguments: object) -> None:
+        """One step of the session. What we did not foresee ends it with a transient reply (invariant 7)."""
+        try:
+            octets = step(*arguments)
+        except Exception:
+            self._log.failure("the session of {peer} failed", peer=self.peer)
+            octets = self._server.close(reply.FAULT)
+        self._send(octets)
 
     def _next_deadline(self) -> float:
         factory = self.factory
@@ -122,9 +136,13 @@ class SMTPServer(Session, smtp.ESMTP):
 
     def _send(self, octets: bytes) -> None:
         """Send replies and do what the session asks beside them."""
+        server = self._server
         if octets:
             self.transport.write(octets)
-        server = self._server
+            if unsent(self.transport) > MOST_UNSENT:
+                server.close(reply.BYE)
+                self.transport.abortConnection()
+                return
         if server.wants_tls:
             assert self.factory.tls is not None
             start_tls(self.transport, self.factory.tls)
@@ -132,6 +150,7 @@ class SMTPServer(Session, smtp.ESMTP):
             server.tls_started()
         elif server.closing:
             self.transport.loseConnection()
+            self.deadline = self.factory.clock.seconds() + CLOSING_TIME
         elif server.has_more:
             self._pause()
             self.factory.clock.callLater(0, self._go_on)
@@ -145,7 +164,7 @@ class SMTPServer(Session, smtp.ESMTP):
     def _go_on(self) -> None:
         if not self._server.closing:
             self._resume()
-            self._send(self._server.resume())
+            self._step(self._server.resume)
 
     def _pause(self) -> None:
         if not self._paused:
@@ -162,9 +181,9 @@ class SMTPServer(Session, smtp.ESMTP):
         now = self.factory.clock.seconds()
         if self._server.closing:
             self.transport.abortConnection()
+            self.deadline = now + CLOSING_TIME
         else:
             self._send(self._server.close(reply.LOGIN_TOO_SLOW if now > self._login_by else reply.IDLE_TOO_LONG))
-        self.deadline = now + CLOSING_TIME
 
     def shut_down(self) -> None:
         """The bridge stops: close now, or after the message in progress."""
@@ -202,9 +221,8 @@ class SMTPServer(Session, smtp.ESMTP):
             self._log_out()
             return
         self.deadline = self._next_deadline()
-        octets = self._server.answer(answer)
         self._resume()
-        self._send(octets)
+        self._step(self._server.answer, answer)
 
     # --- Decisions ----------------------------------------------------------------------------------------------------
 
@@ -217,7 +235,8 @@ class SMTPServer(Session, smtp.ESMTP):
         """Begin a transaction with the intake of the login, or of strangers."""
         if self.factory.settings.auth == "require" and self._user is None and not self._trusted:
             return reply.NEED_LOGIN
-        assert self._intake is not None
+        if self._intake is None:
+            return reply.NEED_LOGIN
         begun = self._intake.begin(sender, self._origin(parameters.utf8), parameters)
         if isinstance(begun, Deferred):
             return self._later(begun, self._begun)
@@ -327,6 +346,7 @@ def _login_refused(failure: Failure) -> Reply:
         return reply.WRONG_PASSWORD
     if failure.check(LoginLater):
         return reply.LOGIN_LATER
+    SMTPServer._log.failure("a login could not be judged", failure)
     return reply.AUTH_UNAVAILABLE
 
 

@@ -104,6 +104,12 @@ def set_no_delay(transport: Any) -> None:
         set_option(True)
 
 
+def unsent(transport: Any) -> int:
+    """Octets written that the client has not taken yet; 0 where the transport does not tell."""
+    waiting: int = getattr(transport, "_tempDataLen", 0) + len(getattr(transport, "dataBuffer", b""))
+    return waiting
+
+
 def listen(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> Deferred[IListeningPort]:
     """Listen with eager transports; fails as the endpoint does (CannotListenError, OSError)."""
     listening: Deferred[IListeningPort] = endpoint.listen(factory)

@@ -102,7 +102,7 @@ class Conversation:
         elif self.wants_tls:
             if at < len(data):  # octets that came in clear behind STARTTLS (CVE-2011-0411): never run
                 self.wants_tls = False
-                self._out.pop()
+                self._out = self._out[:-1]  # not ready any more
                 self._reply(reply.INJECTED)
                 self.closing = True
         else:

@@ -99,10 +99,7 @@ def parse_bdat(argument: bytes) -> tuple[int, bool]:
 
 def parse_helo(argument: bytes) -> str:
     """The client's name, whatever it calls itself, without control characters. Raises CommandError."""
-    try:
-        name = argument.strip(b" ").decode("utf-8")
-    except UnicodeDecodeError:
-        raise CommandError(reply.SYNTAX) from None
+    name = argument.strip(b" ").decode("utf-8", "replace")
     if not _HELO.fullmatch(name):
         raise CommandError(Reply(501, "5.5.4", "Say your name after EHLO or HELO"))
     return name

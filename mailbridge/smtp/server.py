@@ -102,6 +102,7 @@ class Server(Conversation):
         self._decisions.helo(name, esmtp)
         if not esmtp:
             self._reply(Reply(250, "", self._settings.hostname))
+            self._count_junk()
             return
         limits = self._settings.limits
         lines = [
