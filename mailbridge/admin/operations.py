@@ -89,6 +89,8 @@ class Operations:
             raise usage(f"unknown command: {command[:40]!r}; this version knows: {', '.join(self.commands)}")
         try:
             return await operation(Arguments(arguments))
+        except StartError as error:
+            raise OperationError(Kind.FAILED, str(error)) from None
         except StoreConflict as error:
             raise OperationError(Kind.CONFLICT, str(error)) from None
         except StoreError as error:
@@ -130,7 +132,7 @@ class Operations:
         arguments.end()
         try:
             return {"notes": self._running().reload()}
-        except (ConfigError, StartError) as error:
+        except (ConfigError, StartError) as error:  # told with what it means for the bridge
             raise OperationError(Kind.FAILED, f"{error}\nnothing was changed") from None
 
     def _running(self) -> Service:
