@@ -26,6 +26,8 @@ from mailbridge.sasl.values import SASLError
 from mailbridge.sasl.verifier import ScramVerifier, false_verifier
 from mailbridge.store.changes import Credentials, User
 
+NOBODY = -1  # the id that stands for users who do not exist; the store gives none below 1
+
 
 class Directory(Protocol):
     """What this room needs of `routing.directory`."""
@@ -57,8 +59,8 @@ class Checker:
         self._directory = directory
         self._pool = pool
         self._verified = verified
-        self._nobody = passwords.nobody()
-        self._under_way: dict[bytes, list[Deferred[bool]]] = {}
+        self._nobody = User(NOBODY, "", passwords.nobody())
+        self._under_way: dict[tuple[bytes, bytes], list[Deferred[bool]]] = {}
 
     def requestAvatarId(self, credentials: ICredentials) -> Deferred[bytes | tuple[()]]:
         """Fires with the user's id. Fails with UnauthorizedLogin, or with PoolFull or ValueError (a damaged hash)."""
@@ -68,7 +70,7 @@ class Checker:
                 raise UnauthorizedLogin()
             return succeed(_avatar_id(user))
         if IUsernamePassword.providedBy(credentials):
-            return self._check_password(user, credentials.password)
+            return self._check_password(user or self._nobody, credentials.username, credentials.password)
         secret = user.credentials.secret if user is not None else None
         if user is None or secret is None:
             raise NothingToCompare()
@@ -76,29 +78,26 @@ class Checker:
             raise UnauthorizedLogin()
         return succeed(_avatar_id(user))
 
-    def _check_password(self, user: User | None, password: bytes) -> Deferred[bytes | tuple[()]]:
-        if user is None:
-            stored = self._nobody
-            return self._pool.run(lambda: passwords.verify(password, stored)).addCallback(_refuse)
+    def _check_password(self, user: User, name: bytes, password: bytes) -> Deferred[bytes | tuple[()]]:
         token = self._verified.token(user, password)
         if self._verified.knows(token):
             return succeed(_avatar_id(user))
-        return self._verify(token, password, user.credentials).addCallback(self._judge, user)
+        return self._verify((name, token), password, user.credentials).addCallback(self._judge, user)
 
-    def _verify(self, token: bytes, password: bytes, stored: Credentials) -> Deferred[bool]:
+    def _verify(self, attempt: tuple[bytes, bytes], password: bytes, stored: Credentials) -> Deferred[bool]:
         waiter: Deferred[bool] = Deferred()
-        if token in self._under_way:
-            self._under_way[token].append(waiter)
+        if attempt in self._under_way:
+            self._under_way[attempt].append(waiter)
             return waiter
         work = self._pool.run(lambda: passwords.verify(password, stored))
-        self._under_way[token] = [waiter]
-        work.addBoth(self._verdict, token)
+        self._under_way[attempt] = [waiter]
+        work.addBoth(self._verdict, attempt)
         return waiter
 
-    def _verdict(self, right: bool | Failure, token: bytes) -> None:
+    def _verdict(self, right: bool | Failure, attempt: tuple[bytes, bytes]) -> None:
         if right is True:
-            self._verified.remember(token)
-        for waiter in self._under_way.pop(token):
+            self._verified.remember(attempt[1])
+        for waiter in self._under_way.pop(attempt):
             if not waiter.called:  # one whose client has gone was cancelled
                 waiter.callback(right)
 
@@ -145,7 +144,3 @@ def find(directory: Directory, name: bytes | str) -> User | None:
 
 def _avatar_id(user: User) -> bytes:
     return b"%d" % user.id
-
-
-def _refuse(_right: bool) -> bytes:
-    raise UnauthorizedLogin()

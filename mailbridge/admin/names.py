@@ -36,35 +36,44 @@ def user_name(text: str) -> str:
     return name
 
 
+def address(text: str, what: str) -> Address:
+    """Any envelope address; `what` names it in the error."""
+    try:
+        return parse_mailbox(text.encode("utf-8"))
+    except (AddressError, UnicodeEncodeError) as error:
+        reason = error if isinstance(error, AddressError) else "it holds half a character"
+        raise usage(f"{what} {text[:80]!r} is not an address: {reason}") from None
+
+
 def alias_name(text: str, directory: Directory) -> str:
     """The name of an alias: `sales`, `sales@DOMAIN` or `@DOMAIN`, the domain being a local one."""
     if text.startswith("@"):
         _local_domain(text[1:], directory)
         return text.lower()
-    address = _parsed(text, "the alias")
-    if address.domain:
-        _local_domain(address.domain, directory)
-    return address.text.lower()
+    parsed = _parsed(text, "the alias")
+    if parsed.domain:
+        _local_domain(parsed.domain, directory)
+    return parsed.text.lower()
 
 
 def alias_target(text: str, directory: Directory) -> str:
     """A member of an alias: a user or alias that exists, with a local domain or without."""
-    address = _parsed(text, "the target")
-    if address.domain:
-        _local_domain(address.domain, directory)
-    if directory.find(address) is None:
-        raise usage(f"there is no user or alias {address.text}: add it first, or correct the name")
-    return address.text
+    parsed = _parsed(text, "the target")
+    if parsed.domain:
+        _local_domain(parsed.domain, directory)
+    if directory.find(parsed) is None:
+        raise usage(f"there is no user or alias {parsed.text}: add it first, or correct the name")
+    return parsed.text
 
 
 def sender_pattern(text: str) -> str:
     """An address or `*@DOMAIN` that a user may send as."""
     if text.startswith("*@"):
         return "*@" + _parsed("x@" + text[2:], "the sender").domain
-    address = _parsed(text, "the sender")
-    if not address.domain:
+    parsed = _parsed(text, "the sender")
+    if not parsed.domain:
         raise usage(f"{text!r} has no domain: write an address, or *@DOMAIN for all of a domain")
-    return address.text
+    return parsed.text
 
 
 def password(text: str) -> tuple[str, list[str]]:
@@ -88,14 +97,10 @@ def _local_domain(domain: str, directory: Directory) -> None:
 
 
 def _parsed(text: str, what: str) -> Address:
-    try:
-        address = parse_mailbox(text.encode("utf-8"))
-    except (AddressError, UnicodeEncodeError) as error:
-        reason = error if isinstance(error, AddressError) else "it holds half a character"
-        raise usage(f"{what} {text[:80]!r} is not an address: {reason}") from None
-    if address.double_at:
+    parsed = address(text, what)
+    if parsed.double_at:
         raise usage(f"{what} {text[:80]!r} has two @")
-    return address
+    return parsed
 
 
 def _address(name: str) -> str | None:

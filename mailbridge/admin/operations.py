@@ -9,14 +9,14 @@ from typing import Any, Protocol
 from attrs import evolve
 
 from mailbridge.accounts.pool import Pool
-from mailbridge.address import NULL, Address, parse_mailbox
-from mailbridge.admin import status
+from mailbridge.address import NULL, Address
+from mailbridge.admin import names, status
 from mailbridge.admin.arguments import Arguments
 from mailbridge.admin.messages import Kind, OperationError, usage
 from mailbridge.admin.people import PeopleOperations
 from mailbridge.admin.status import Facts
 from mailbridge.envelope import Origin
-from mailbridge.errors import AddressError, ConfigError, StartError, StoreConflict, StoreError
+from mailbridge.errors import ConfigError, StartError, StoreConflict, StoreError
 from mailbridge.interfaces import IStore
 from mailbridge.reply import NOT_YOUR_ADDRESS
 from mailbridge.routing.directory import Directory
@@ -89,6 +89,8 @@ class Operations:
             raise usage(f"unknown command: {command[:40]!r}; this version knows: {', '.join(self.commands)}")
         try:
             return await operation(Arguments(arguments))
+        except StartError as error:
+            raise OperationError(Kind.FAILED, str(error)) from None
         except StoreConflict as error:
             raise OperationError(Kind.CONFLICT, str(error)) from None
         except StoreError as error:
@@ -96,13 +98,11 @@ class Operations:
 
     async def _route(self, arguments: Arguments) -> dict[str, Any]:
         """`route`: from, to, client, user, listener (default `smtp[0]`)."""
-        sender, recipient = _address("from", arguments.text("from")), _address("to", arguments.text("to"))
+        sender, recipient = _sender(arguments.text("from")), names.address(arguments.text("to"), "to")
         client = arguments.optional_text("client") or ""
         login = arguments.optional_text("user")
         listener = arguments.optional_text("listener") or "smtp[0]"
         arguments.end()
-        if recipient.is_null:
-            raise usage("to is empty: give the address of the recipient")
         user = self._directory.login(login) if login is not None else None
         if login is not None and user is None:
             raise OperationError(Kind.CONFLICT, f"there is no user {login[:80]!r}: `mailbridge user list` shows them")
@@ -130,7 +130,7 @@ class Operations:
         arguments.end()
         try:
             return {"notes": self._running().reload()}
-        except (ConfigError, StartError) as error:
+        except (ConfigError, StartError) as error:  # told with what it means for the bridge
             raise OperationError(Kind.FAILED, f"{error}\nnothing was changed") from None
 
     def _running(self) -> Service:
@@ -139,11 +139,5 @@ class Operations:
         return self._service
 
 
-def _address(name: str, text: str) -> Address:
-    if name == "from" and text in ("", "<>"):
-        return NULL
-    try:
-        return parse_mailbox(text.encode("utf-8"))
-    except (AddressError, UnicodeEncodeError) as error:
-        reason = error if isinstance(error, AddressError) else "it holds half a character"
-        raise usage(f"{name}: {text[:80]!r} is not an address: {reason}") from None
+def _sender(text: str) -> Address:
+    return NULL if text in ("", "<>") else names.address(text, "from")

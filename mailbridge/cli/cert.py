@@ -50,7 +50,8 @@ def own_addresses() -> tuple[str, ...]:
 def names(hostname: str, extra: Iterable[str], addresses: Iterable[str]) -> tuple[str, ...]:
     """What a certificate is made for: the names asked for, the host name, its short form, localhost, addresses."""
     short = hostname.split(".")[0]
-    return tuple(dict.fromkeys([*extra, hostname, short, "localhost", *addresses]))
+    own = [hostname] if short.isdigit() else [hostname, short]
+    return tuple(dict.fromkeys([*extra, *own, "localhost", *addresses]))
 
 
 @frozen

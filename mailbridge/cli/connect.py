@@ -87,6 +87,7 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
         on_death=died.errback,
     )
     pool = BoundedPool(reactor)
+    interrupted = reactor.addSystemEventTrigger("during", "shutdown", pool.stop)  # else its threads outlive Ctrl-C
     try:
         users = config.users
         directory = Directory(users.domains, users.tag_separator, users.postmaster)
@@ -95,6 +96,7 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
         operations = Operations(store, directory, table, pool, time.time, trusted_clients(config))
         return await operations.run(command, arguments)
     finally:
+        reactor.removeSystemEventTrigger(interrupted)
         pool.stop()
         died.addErrback(lambda failure: failure.trap(StoreError))
         await store.close()

@@ -131,38 +131,50 @@ def run(args: argparse.Namespace) -> int:
     """
     from twisted.internet import reactor
 
-    status = 0
     loop: Any = reactor
+    ended: list[int] = []
     folder = Path(tempfile.mkdtemp(prefix="mailbridge-demo-"))
 
+    def end(status: int) -> None:
+        if not ended:
+            ended.append(status)
+            loop.stop()
+
     def say(line: str) -> None:
+        try:
+            if not ended:
+                print(line, flush=True)
+        except BrokenPipeError:
+            end(1)  # whoever read us has gone
+
+    def step(line: str) -> None:
         if not args.json:
-            print(line, flush=True)
+            say(line)
 
     def failed(failure: Failure) -> None:
-        nonlocal status
-        status = 1
-        warn(f"demo: {failure.getErrorMessage()}")
-        loop.stop()
+        if not ended:
+            warn(f"demo: {failure.getErrorMessage()}")
+        end(1)
 
     def shown(_: object) -> None:
-        if args.json:
-            print(demo.as_json(), flush=True)
-        else:
-            say(f"\n{demo.as_text()}\n")
+        say(demo.as_json() if args.json else f"\n{demo.as_text()}\n")
         if args.once:
-            loop.stop()
+            end(0)
         else:
-            say("The bridge stays up for your own mail program. Ctrl-C ends it and removes everything.")
+            step("The bridge stays up for your own mail program. Ctrl-C ends it and removes everything.")
+
+    def stop() -> Deferred[Any]:
+        ended.append(0)  # what fails from now on fails because of the end
+        return demo.stop()
 
     try:
-        demo = Demo(folder, loop, say, failed)
-        loop.addSystemEventTrigger("before", "shutdown", demo.stop)
+        demo = Demo(folder, loop, step, failed)
+        loop.addSystemEventTrigger("before", "shutdown", stop)
         loop.callWhenRunning(lambda: demo.start().addCallback(shown).addErrback(failed))
         loop.run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return status
+    return ended[0]
 
 
 def add_to(subparsers: Subparsers) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,26 +21,10 @@ from attrs import define, field
 from mailbridge.content import Content, Extent
 from mailbridge.errors import StoreError, StoreFull
 from mailbridge.store.room import Room
+from mailbridge.store.sync import sync_data, sync_file, sync_folder
 
 ROLL = 64 * 1024 * 1024
 TASKS = 64  # of one sync
-
-
-def sync_data(descriptor: int) -> None:
-    """Put a file's data on stable storage."""
-    if sys.platform == "darwin":
-        import fcntl
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    else:
-        os.fdatasync(descriptor)
-
-
-def sync_file(descriptor: int) -> None:
-    """Put a file or folder with all its attributes on stable storage."""
-    if sys.platform == "darwin":
-        sync_data(descriptor)
-    else:
-        os.fsync(descriptor)
 
 
 @define(eq=False)
@@ -166,11 +149,7 @@ class Appender:
             return self._create()
         try:
             sync_file(descriptor)
-            folder = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                sync_file(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self._folder)
         except OSError:
             os.close(descriptor)
             self._next()

@@ -22,16 +22,16 @@ VARIABLES = 10_000  # bound in one statement; SQLite's own limit is 32,766
 class Known:
     """What the writer keeps in memory of the tables: user ids, lanes, ids reserved ahead.
 
-    It is loaded anew after every rollback. Ids reserved by a transaction that was rolled back are reserved again; ids
+    It is loaded anew after every rollback, but for `ids`, which go back to what they were before the transaction. Ids
     left over at a stop are skipped, never repeated.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, ids: dict[str, tuple[int, int]] | None = None) -> None:
         self.users: set[int] = set(column(connection, "SELECT json_group_array(id) FROM user"))
         self.lanes: dict[tuple[str, str], int] = {
             (target, destination): id for id, target, destination in
             column(connection, "SELECT json_group_array(json_array(id, target, destination)) FROM lane")}
-        self.ids: dict[str, tuple[int, int]] = {}
+        self.ids = ids or {}
 
 
 def column(connection: apsw.Connection, sql: str, bindings: Iterable[Any] = ()) -> Any:

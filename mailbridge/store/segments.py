@@ -37,6 +37,7 @@ class Segments:
         self._doomed: set[int] = set()
         self._open: dict[ContentWriter, int] = {}
         self._finished: dict[tuple[Extent, ...], ContentWriter] = {}
+        self._stopped = False
 
     def writer(self) -> ContentWriter:
         """A writer for the content of one message."""
@@ -102,7 +103,15 @@ class Segments:
 
     def append(self, task: Task) -> None:
         """Give a block to the appender."""
-        self._appender.put(task)
+        if self._stopped:
+            task.done(StoreError("the store is closed"))
+        else:
+            self._appender.put(task)
+
+    def stop(self) -> None:
+        """Write what was given, then end the appender's thread."""
+        self._stopped = True
+        self._appender.put(None)
 
     def finished(self, writer: ContentWriter, content: Content) -> None:
         """The content is synced; it is kept until it is committed or aborted."""

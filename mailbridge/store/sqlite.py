@@ -29,6 +29,7 @@ from mailbridge.store.purge import Purge
 from mailbridge.store.reader import Reader
 from mailbridge.store.room import Room, statvfs_free
 from mailbridge.store.segments import ContentWriter, Pin, Segments
+from mailbridge.store.sync import sync_folder
 from mailbridge.store.watchers import Watchers
 from mailbridge.store.writer import Done, Writer
 
@@ -74,6 +75,8 @@ class SQLiteStore:
         try:
             segments_folder.mkdir(mode=0o700, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            sync_folder(state)
+            sync_folder(state.absolute().parent)
             room = Room(state, min_free, reserve, reactor.seconds, free)
             first = self._prepare()
             self._appender = appender(segments_folder, first, room, self._deliver_appended)
@@ -257,7 +260,7 @@ class SQLiteStore:
             self._purge.stop()
             put, self._put = self._put, _refuse
             self._reader.stop()
-            self._appender.put(None)
+            self._segments.stop()
             if put is not _refuse:
                 put(None)
             threading.Thread(target=self._join, name="store-close", daemon=True).start()

@@ -59,6 +59,7 @@ class Writer:
         self._closing = False
         self._connection: apsw.Connection | None = connect()
         self._known = Known(self._connection)
+        self._ids_before = self._known.ids
         self.put = self._queue.put
         """Give it work: (changes, Deferred); None ends the thread after what was given before."""
         self.thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -158,6 +159,7 @@ class Writer:
     def _transact(self, connection: apsw.Connection, working: list[Work], done: Done) -> None:
         batch = Batch(connection, self._known, self._now())
         results = []
+        self._ids_before = dict(self._known.ids)
         connection.execute("BEGIN IMMEDIATE")
         for changes, deferred in working:
             receipts: list[object] = []
@@ -181,7 +183,7 @@ class Writer:
         try:
             if not connection.get_autocommit():
                 connection.execute("ROLLBACK")
-            self._known = Known(connection)
+            self._known = Known(connection, self._ids_before)
         except apsw.Error:
             return False
         return True

@@ -7,6 +7,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials, IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -154,5 +155,7 @@ class ScramVerifiersTests(SynchronousTestCase):
     def test_damaged_one(self) -> None:
         """A stored verifier that cannot be read makes SCRAM fail for that user and is logged; nothing breaks."""
         broken = evolve(CLYDE, credentials=evolve(CLYDE.credentials, scram="?"))
-        self.assertEqual(4096, ScramVerifiers(directory(broken), b"s" * 32).scram("clyde").iterations)
-        self.flushLoggedErrors()
+        with capturedLogs() as events:
+            false = ScramVerifiers(directory(broken), b"s" * 32).scram("clyde")
+        self.assertEqual(4096, false.iterations)
+        self.assertEqual([("clyde", "error")], [(event["name"], event["log_level"].name) for event in events])

@@ -102,6 +102,16 @@ class CertTests(SynchronousTestCase):
         self.config.write_text("hostname =")
         self.assertIn("no TOML", str(self.assertRaises(StartError, self.run_command)))
 
+    def test_names(self) -> None:
+        """Names asked for come first; a host name gets its short form, an address none; nothing stands twice."""
+        for host, extra, expected in (
+            ("b.example", [], ("b.example", "b", "localhost", "::1")),
+            ("b", ["x", "b"], ("x", "b", "localhost", "::1")),
+            ("192.0.2.1", [], ("192.0.2.1", "localhost", "::1")),
+        ):
+            with self.subTest(host=host):
+                self.assertEqual(cert.names(host, extra, ["::1"]), expected)
+
     def test_own_addresses(self) -> None:
         """The addresses of this machine are addresses, loopback last, each once."""
         found = cert.own_addresses()

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from attrs import evolve
@@ -70,8 +72,9 @@ class CommandTests(SynchronousTestCase):
     """The commands as processes, with a store."""
 
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir()
+        # Not below trial's own folder: the path of a UNIX socket may have little more than 100 octets.
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
         (self.folder / "mailbridge.toml").write_text(
             'state = "state"\n[users]\ndomains = ["example.org"]\n[[smtp]]\nlisten = "tcp:0:interface=127.0.0.1"\n'
             '[[pop3]]\nlisten = "tcp:2:interface=127.0.0.1"\n'

@@ -76,6 +76,23 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("5. Octet for octet", done.stdout)
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_reader_has_gone(self) -> None:
+        """When whoever reads the steps goes away, the demo ends without a word and leaves nothing."""
+        process = subprocess.Popen(
+            COMMAND, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder
+        )
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            process.stdout.readline()
+            process.stdout.close()
+            complaints = process.stderr.read()
+            process.stderr.close()
+            self.assertEqual((process.wait(30), complaints), (1, ""))
+        finally:
+            process.kill()
+            process.wait()
+        self.assertEqual(list(self.folder.iterdir()), [])
+
     def test_stays_up_until_a_signal(self) -> None:
         """It serves other mail programs until Ctrl-C or SIGTERM, then ends with 0 and leaves nothing."""
         for number in (signal.SIGINT, signal.SIGTERM):

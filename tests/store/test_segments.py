@@ -214,6 +214,12 @@ class SegmentTests(OpenStore, SynchronousTestCase):
         kinds = [kind for kind, _ in self.disk.events]
         self.assertEqual(kinds, ["write"] * 5 + ["sync"])
 
+    def test_closed(self):
+        """Large content for a store that was closed meanwhile is an error, not a wait without end."""
+        writer = self.written(b"x" * 20 * KIB)
+        self.wait(self.store.close())
+        self.assertRaises(StoreError, self.wait, writer.finish())
+
     def test_gone_segment(self):
         """Content of a segment that does not exist is a StoreError, for a pin and for a read."""
         content = Content(10, None, (Extent(12345, 0, 10),))
