@@ -23,15 +23,16 @@ class Content:
     """`size` octets, either in `octets` or in `extents`, never both.
 
     `ends_in_newline` is false only for a message sent by BDAT without a final CR LF; whoever sends it line by line
-    adds one.
+    adds one. `eight_bit` when there is an octet above 127.
     """
 
     size: int
     octets: bytes | None = None
     extents: tuple[Extent, ...] = ()
     ends_in_newline: bool = True
+    eight_bit: bool = False
 
     @classmethod
     def of(cls, octets: bytes) -> Content:
         """Content held in memory."""
-        return cls(len(octets), octets, (), octets.endswith(b"\r\n"))
+        return cls(len(octets), octets, (), octets.endswith(b"\r\n"), not octets.isascii())

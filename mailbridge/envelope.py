@@ -31,7 +31,7 @@ class Origin:
 class Envelope:
     """One message on its way. `queue_id` is ours, random and stable: it makes a repeat recognisable (invariant 2).
 
-    `sender` is `address.NULL` for `<>`. `body_8bit` and `utf8` say what MAIL declared (RFC 6152, RFC 6531).
+    `sender` is `address.NULL` for `<>`; `ret` (FULL or HDRS) and `envid` are delivery status wishes (RFC 3461). `body_8bit` and `utf8` say what MAIL declared (RFC 6152, RFC 6531).
     """
 
     queue_id: str
@@ -41,6 +41,8 @@ class Envelope:
     content: Content
     body_8bit: bool = False
     utf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
 
 
 @frozen

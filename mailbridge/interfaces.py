@@ -18,7 +18,7 @@ from mailbridge.envelope import MailParameters, Origin
 from mailbridge.outcome import Outcome
 from mailbridge.reply import Reply
 from mailbridge.routing.route import Resolution
-from mailbridge.store.changes import Delivery, Lane, Message, People, Snapshot
+from mailbridge.store.changes import Delivery, Lane, Message, People, QueueEntry, Selection, Snapshot
 
 
 class IStore(Interface):
@@ -66,6 +66,9 @@ class IStore(Interface):
     def renew(owner: str, deliveries: Sequence[Delivery], ttl: float) -> Deferred[tuple[Delivery, ...]]:
         """Extend claims; fires with those still held."""
 
+    def queue(selection: Selection, after: int, limit: int) -> Deferred[tuple[QueueEntry, ...]]:
+        """At most `limit` (1,000) deliveries with an id above `after` that match, by id: a page for the operator."""
+
     def lanes() -> Deferred[tuple[Lane, ...]]:
         """Every lane with its next due time and how many wait."""
 
@@ -109,8 +112,14 @@ class ITarget(Interface):
 
     name = Attribute("The first part of a route: `maildrop`, `relay:office`.")
 
-    def attempt(message: object, recipients: Sequence[Address], lane: object) -> Deferred[dict[Address, Outcome]]:
-        """Try to deliver; an outcome for each recipient. A failed Deferred is a transient failure of all of them."""
+    def attempt(message: Message, deliveries: Sequence[Delivery], lane: Lane) -> Deferred[dict[int, Outcome]]:
+        """Try to deliver one message to recipients of one lane; an outcome for each delivery id.
+
+        A failed Deferred, and an outcome that is missing, is a transient failure.
+        """
+
+    def concurrency(lane: Lane) -> int:
+        """How many attempts may run at once in a lane; the queue keeps to it."""
 
 
 class IIntake(Interface):

@@ -33,4 +33,11 @@ class PermanentFailure:
     detail: str = ""
 
 
-Outcome = Delivered | TransientFailure | PermanentFailure
+@frozen
+class RouteFailure:
+    """A fault of our own side (a refused login, a certificate): the route pauses with an alarm and nothing bounces."""
+
+    reason: str
+
+
+Outcome = Delivered | TransientFailure | PermanentFailure | RouteFailure

@@ -69,6 +69,52 @@ class UsersSettings:
 
 
 @frozen
+class RelaySettings:
+    """One `[relay.NAME]`, a way out by SMTP.
+
+    `servers` are `host`, `host:port` or `[address]:port`, tried in order, or `mx` alone for direct delivery. `tls` is
+    opportunistic, require, implicit or off; `verify` None means: named servers yes, `mx` no. `ca` (PEM file), `pin`
+    (SHA-256) and `identity` (PEM file with our certificate and key) say whom to believe and who we are. `user` with
+    `password` (or `token`) logs in. `use_from` chooses the server by the sender's domain (fauSMTP's usefromsmtp).
+    `default` takes mail for other domains. `connections`, `messages_per_connection`, `idle` limit the pool for each
+    destination; `lmtp` speaks LMTP.
+    """
+
+    servers: tuple[str, ...]
+    default: bool = False
+    tls: str = "opportunistic"
+    verify: bool | None = None
+    ca: Path | None = None
+    pin: str | None = None
+    identity: Path | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    auth_in_clear: bool = False
+    use_from: bool = False
+    lmtp: bool = False
+    client_name: str | None = None
+    bind: str | None = None
+    connections: int = 10
+    messages_per_connection: int = 100
+    idle: float = 30.0
+    timeout: float = 1800.0
+
+
+@frozen
+class QueueSettings:
+    """`[queue]`: first retry, its growth to a longest wait, when to give up, when to send a delay notice; seconds."""
+
+    retry: float = 300.0
+    longest_retry: float = 14400.0
+    expire: float = 432000.0
+    delay_notice: float = 14400.0
+    pause: float = 600.0
+    notices_per_minute: int = 60
+    bounce_size: int = 64 * 1024
+
+
+@frozen
 class RouteRule:
     """One `[[route]]`: patterns (RE2, whole text, any case) and lists that must all match.
 
@@ -102,4 +148,6 @@ class Config:
     pop3: tuple[POP3Listener, ...] = ()
     users: UsersSettings = field(factory=UsersSettings)
     route: tuple[RouteRule, ...] = ()
+    relay: dict[str, RelaySettings] = field(factory=dict)
+    queue: QueueSettings = field(factory=QueueSettings)
     source: str = ""

@@ -18,6 +18,16 @@ from mailbridge.envelope import Envelope
 
 
 @frozen
+class Wishes:
+    """What a recipient's sender wants to hear of it (RFC 3461): `notify` of NEVER, SUCCESS, FAILURE, DELAY; `original`
+    is ORCPT as it came, `rfc822;a@b`.
+    """
+
+    notify: tuple[str, ...] = ()
+    original: str | None = None
+
+
+@frozen
 class Queued:
     """A delivery to make: the recipient as text, and the lane (route and destination) it waits in."""
 
@@ -25,6 +35,7 @@ class Queued:
     target: str
     destination: str
     due: float = 0.0
+    wishes: Wishes = Wishes()
 
 
 @frozen
@@ -106,7 +117,10 @@ class Lane:
 
 @frozen
 class Delivery:
-    """One message to one recipient, claimed. `fence` grows with each claim; a Settle with an older one is stale."""
+    """One message to one recipient, claimed. `fence` grows with each claim; a Settle with an older one is stale.
+
+    `noticed` says that a delay notice has gone out; `answer` is the last word of the next system.
+    """
 
     id: int
     message: int
@@ -114,6 +128,9 @@ class Delivery:
     lane: int
     attempts: int
     fence: int
+    wishes: Wishes = Wishes()
+    noticed: bool = False
+    answer: str = ""
 
 
 class Verdict(Enum):
@@ -125,12 +142,111 @@ class Verdict(Enum):
 
 @frozen
 class Settle:
-    """End a claim. `due` is the time of the next attempt for AGAIN. Receipt: True, or False when the fence is stale."""
+    """End a claim. `due` is the time of the next attempt for AGAIN. Receipt: True, or False when the fence is stale.
+
+    `answer` is kept for the operator and for notices; `noticed` records that a delay notice went out with this commit.
+    """
 
     delivery: int
     fence: int
     verdict: Verdict
     due: float = 0.0
+    answer: str = ""
+    noticed: bool = False
+
+
+@frozen
+class Move:
+    """Put a claimed delivery into another lane, to wait there from `due` on. Receipt: as Settle."""
+
+    delivery: int
+    fence: int
+    target: str
+    destination: str
+    due: float = 0.0
+
+
+@frozen
+class Deposit:
+    """A claimed delivery turned out to be for a local user: into the maildrop, and the delivery is done.
+
+    `size` is the maildrop size. Receipt: as Settle.
+    """
+
+    delivery: int
+    fence: int
+    user: int
+    size: int
+
+
+@frozen
+class Selection:
+    """Which waiting deliveries an operator means; everything that is not None must match, text in any case.
+
+    `queue_id` is a whole one, `recipient` and `sender` whole addresses or `@domain`, `target` and `destination` a lane's.
+    """
+
+    queue_id: str | None = None
+    recipient: str | None = None
+    sender: str | None = None
+    target: str | None = None
+    destination: str | None = None
+
+
+@frozen
+class QueueEntry:
+    """One delivery as an operator sees it. `state` is waiting, claimed or held."""
+
+    delivery: int
+    message: int
+    queue_id: str
+    sender: str
+    recipient: str
+    target: str
+    destination: str
+    state: str
+    received: float
+    due: float
+    attempts: int
+    size: int
+    answer: str
+
+
+@frozen
+class Hold:
+    """Keep deliveries from being claimed until they are released. Receipt: how many."""
+
+    selection: Selection
+
+
+@frozen
+class Unhold:
+    """Let held deliveries go, due at once. Receipt: how many."""
+
+    selection: Selection
+
+
+@frozen
+class RetryNow:
+    """Make waiting deliveries due at once, and open their lanes. Receipt: how many."""
+
+    selection: Selection
+
+
+@frozen
+class Reroute:
+    """Put waiting and held deliveries into another lane (destination None: keep). Receipt: how many."""
+
+    selection: Selection
+    target: str
+    destination: str | None = None
+
+
+@frozen
+class Discard:
+    """Remove waiting and held deliveries without a notice to anybody. Receipt: how many."""
+
+    selection: Selection
 
 
 @frozen
@@ -234,5 +350,5 @@ class Remember:
 
 
 Change = (
-    Accept | Unlink | Settle | SetLane | AddUser | ChangeUser | RemoveUser | SetAlias | Allocate | Remember
+    Accept | Unlink | Settle | Move | Deposit | SetLane | Hold | Unhold | RetryNow | Reroute | Discard | AddUser | ChangeUser | RemoveUser | SetAlias | Allocate | Remember
 )
