@@ -14,7 +14,7 @@ from mailbridge.routing.route import Resolution, Route
 
 @frozen
 class Step:
-    """One step: its name (`address`, `route[0]`, `local`, `end`), what was compared, and what came of it.
+    """One step: its name (`address`, `route[0]`, `local`, `default`, `end`), what was compared, and what came of it.
 
     `answer` is set in the last step only.
     """
@@ -67,4 +67,6 @@ def show(answer: Resolution) -> str:
 
 
 def _route(route: Route) -> str:
-    return route.target if route.user is None else f"{route.target} of user {route.user}"
+    if route.user is not None:
+        return f"{route.target} of user {route.user}"
+    return f"{route.target} for {route.destination}" if route.destination else route.target

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 from attrs import frozen
 
 from mailbridge.reply import Reply
 
 MAILDROP = "maildrop"
 REFUSE = "refuse"
+RELAY = "relay:"
 
 
 @frozen
@@ -20,6 +23,23 @@ class Route:
     target: str
     user: int | None = None
     destination: str = ""
+
+
+class Lanes(Enum):
+    """What a relay's lanes are: one for all, one for each domain of recipients, or one for each domain of senders."""
+
+    ONE = "one"
+    RECIPIENT = "recipient"
+    SENDER = "sender"
+
+
+@frozen
+class Way:
+    """A relay as the router knows it. The `default` one takes mail for domains that are nobody's here."""
+
+    target: str
+    lanes: Lanes = Lanes.ONE
+    default: bool = False
 
 
 Resolution = tuple[Route, ...] | Reply

@@ -1,6 +1,7 @@
 """The router: where mail for a recipient goes, answered at RCPT time (DESIGN 7).
 
-In this order: the rules of the operator, then users, aliases and postmaster of the local domains, else a refusal.
+In this order: the rules of the operator, then users, aliases and postmaster of the local domains, then the default
+relay, else a refusal.
 Invariant 5 is kept here: a target other than a maildrop is answered only to trusted origins, or by a rule that names
 literal domains for anyone; a target that is not known is never answered. Postmaster is always deliverable (RFC 5321
 4.5.1): a rule can lead its mail elsewhere, but refuse it only to the clients it lists.
@@ -19,8 +20,8 @@ from mailbridge.interfaces import IRouter
 from mailbridge.reply import BAD_ADDRESS, NO_RELAYING, NO_ROUTE, NO_SUCH_USER, NOT_NOW, Reply
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.explain import Explanation, Step, show
-from mailbridge.routing.names import fold_name
-from mailbridge.routing.route import MAILDROP, Resolution, Route
+from mailbridge.routing.names import fold_domain, fold_name
+from mailbridge.routing.route import MAILDROP, Lanes, Resolution, Route, Way
 from mailbridge.routing.rules import Rule
 
 _REMEMBERED = 4096
@@ -29,24 +30,38 @@ _POSTMASTER = "postmaster"
 
 @implementer(IRouter)
 class Table:
-    """Rules, a directory and the names of the targets that exist besides maildrops (`relay:office`).
+    """Rules, a directory, the names of the targets that exist besides maildrops, and the relays among them.
 
     Answers are remembered until the directory or the rules change; at most 4,096 of them.
     """
 
-    def __init__(self, rules: Iterable[Rule], directory: Directory, targets: Collection[str] = ()) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], directory: Directory, targets: Collection[str] = (), ways: Iterable[Way] = ()
+    ) -> None:
         self._directory = directory
         self._answers: dict[object, Resolution] = {}
-        self.reconfigure(rules, targets)
+        self.reconfigure(rules, targets, ways)
 
-    def reconfigure(self, rules: Iterable[Rule], targets: Collection[str] = ()) -> None:
-        """Take the `[[route]]` of a new configuration. Raises ValueError for a rule whose target does not exist."""
-        taken, known = tuple(rules), frozenset(targets)
+    def reconfigure(self, rules: Iterable[Rule], targets: Collection[str] = (), ways: Iterable[Way] = ()) -> None:
+        """Take the `[[route]]` and `[relay]` of a new configuration.
+
+        Raises ValueError for a rule whose target does not exist, and for two default relays.
+        """
+        taken, relays = tuple(rules), {way.target: way for way in ways}
+        known = frozenset(targets) | relays.keys()
         for rule in taken:
             if rule.refusal is None and rule.to != MAILDROP and rule.to not in known:
                 raise ValueError(f"{rule.place}.to: there is no target {rule.to}")
+        defaults = [way for way in relays.values() if way.default]
+        if len(defaults) > 1:
+            raise ValueError(f"only one relay is the default, not both {defaults[0].target} and {defaults[1].target}")
         self._rules = taken
-        self._remember_key: Callable[[Address, Address, Origin], object] = _full_key if taken else _short_key
+        self._ways = relays
+        self._default = defaults[0] if defaults else None
+        by_sender = self._default is not None and self._default.lanes is Lanes.SENDER
+        self._remember_key: Callable[[Address, Address, Origin], object] = (
+            _full_key if taken or by_sender else _short_key
+        )
         self._generation = self._directory.generation
         self._answers.clear()
 
@@ -87,7 +102,7 @@ class Table:
             if mismatch is not None:
                 yield Step(rule.place, compared, f"does not apply: {mismatch}")
                 continue
-            answer, why = self._by_rule(rule, recipient, origin)
+            answer, why = self._by_rule(rule, recipient, sender, origin)
             if postmaster and isinstance(answer, Reply) and rule.clients is None:
                 yield Step(rule.place, compared, "passed over: postmaster is refused to listed clients only")
                 continue
@@ -102,8 +117,30 @@ class Table:
         else:
             domains = ", ".join(self._directory.domains) or "none"
             yield Step("local", recipient.domain, f"not a local domain (these are: {domains})")
+            yield self._by_default(recipient, sender, origin)
+
+    def _by_default(self, recipient: Address, sender: Address, origin: Origin) -> Step:
+        """The last step: the default relay, for those who may send anywhere."""
+        if self._default is None:
             answer = NO_ROUTE if origin.trusted else NO_RELAYING
-            yield Step("end", recipient.text, f"nothing takes it: {answer}", answer)
+            return Step("end", recipient.text, f"nothing takes it: {answer}", answer)
+        name = self._default.target
+        if not origin.trusted:
+            why = f"the default relay, {name}, needs a login or a listed client: {NO_RELAYING}"
+            return Step("default", recipient.text, why, NO_RELAYING)
+        routes = (self._way_out(name, recipient, sender),)
+        return Step("default", recipient.text, f"goes to the default relay, {show(routes)}", routes)
+
+    def _way_out(self, target: str, recipient: Address, sender: Address) -> Route:
+        """The route of a target that is no maildrop: its lane is named by what its relay goes by.
+
+        A bounce has no sender's domain; it goes by the recipient's.
+        """
+        way = self._ways.get(target)
+        if way is None or way.lanes is Lanes.ONE:
+            return Route(target)
+        domain = recipient.domain if way.lanes is Lanes.RECIPIENT else sender.domain or recipient.domain
+        return Route(target, destination=fold_domain(domain))
 
     def _completed(self, recipient: Address, origin: Origin) -> Address:
         """The recipient with the first local domain, where it has none or an address literal and may have ours.
@@ -120,13 +157,16 @@ class Table:
             return evolve(recipient, domain=domains[0])
         return recipient
 
-    def _by_rule(self, rule: Rule, recipient: Address, origin: Origin) -> tuple[Resolution, str]:
+    def _by_rule(
+        self, rule: Rule, recipient: Address, sender: Address, origin: Origin
+    ) -> tuple[Resolution, str]:
         if rule.refusal is not None:
             return rule.refusal, f"refused: {rule.refusal}"
         if rule.to != MAILDROP:
             if not rule.lets_out(recipient, origin):
                 return NO_RELAYING, f"{rule.to} needs a login or a listed client: {NO_RELAYING}"
-            return (Route(rule.to),), f"goes to {rule.to}"
+            out = (self._way_out(rule.to, recipient, sender),)
+            return out, f"goes to {show(out)}"
         if rule.owner is None:
             # The rule makes a foreign domain one of ours: there the name alone decides.
             if not self._directory.is_local(recipient.domain):

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.address import parse_mailbox
 from mailbridge.errors import AddressError
+from mailbridge.routing.route import Lanes, Way
 from mailbridge.routing.rules import Rule
 from mailbridge.routing.table import Table
 from tests.routing.people import directory, origin
@@ -44,6 +45,17 @@ class ExplanationTests(SynchronousTestCase):
         address = parse_mailbox(b"a@office.example")
         self.assertIn("needs a login or a listed client", table().explain(address, SENDER, origin()).lines()[1])
         self.assertEqual(table().explain(address, SENDER, origin(trusted=True)).lines()[-1], "answer: relay:office")
+
+    def test_default_relay(self) -> None:
+        """The default relay is named, with its lane; a stranger sees what he would need."""
+        direct = Table((), directory("bonnie"), (), [Way("relay:mx", Lanes.RECIPIENT, True)])
+        address = parse_mailbox(b"a@B.example")
+        self.assertEqual(direct.explain(address, SENDER, origin(trusted=True)).lines()[1:], [
+            "2. default: a@B.example: goes to the default relay, relay:mx for b.example",
+            "answer: relay:mx for b.example",
+        ])
+        self.assertIn("2. default: a@B.example: the default relay, relay:mx, needs a login or a listed client: 550",
+                      direct.explain(address, SENDER, origin()).lines()[1])
 
     def test_bare_name(self) -> None:
         """A completed name is shown as it was taken."""

@@ -11,7 +11,7 @@ from mailbridge.address import NULL, Address, parse_mailbox
 from mailbridge.envelope import Origin
 from mailbridge.interfaces import IRouter
 from mailbridge.reply import BAD_ADDRESS, NO_RELAYING, NO_ROUTE, NO_SUCH_USER, NOT_NOW, REFUSED, Reply
-from mailbridge.routing.route import Resolution, Route
+from mailbridge.routing.route import Lanes, Resolution, Route, Way
 from mailbridge.routing.rules import Rule
 from mailbridge.routing.table import Table
 from mailbridge.store.changes import People
@@ -249,8 +249,14 @@ class OpenRelayTests(SynchronousTestCase):
         "x%a.org@c.org",
     ])
 
-    @given(st.lists(rules, max_size=6), recipients, st.sampled_from(["", "x@elsewhere.example", "bonnie@example.org"]))
-    def test_any_rules(self, described: list[dict[str, object]], recipient: str, sender: str) -> None:
+    ways = st.lists(st.builds(Way, st.sampled_from([OFFICE, "relay:mx"]), st.sampled_from(Lanes), st.booleans()),
+                    max_size=2, unique_by=(lambda way: way.target, lambda way: way.default))
+
+    @given(st.lists(rules, max_size=6), recipients, st.sampled_from(["", "x@elsewhere.example", "bonnie@example.org"]),
+           ways)
+    def test_any_rules(
+        self, described: list[dict[str, object]], recipient: str, sender: str, ways: list[Way]
+    ) -> None:
         """In any order of any rules that load, a stranger's mail leaves only by `anyone` and a domain it writes out."""
         made = []
         for number, conditions in enumerate(described):
@@ -258,7 +264,7 @@ class OpenRelayTests(SynchronousTestCase):
                 made.append(Rule.make(f"route[{number}]", **conditions))  # type: ignore[arg-type]
             except ValueError:
                 continue
-        where = table(*made)
+        where = Table(made, directory("bonnie carl"), [OFFICE], ways)
         from_whom = parse_mailbox(sender.encode()) if sender else NULL
         found = answer(where, recipient, STRANGER, from_whom)
         if isinstance(found, Reply):
@@ -272,3 +278,76 @@ class OpenRelayTests(SynchronousTestCase):
                 self.assertEqual(route.target, OFFICE)
                 self.assertIn(domain, set().union(*(one.anyone for one in made)))
                 self.assertIn(domain, ("a.org", "b.org", "fax", "example.org"))
+
+
+class DefaultRelayTests(SynchronousTestCase):
+    """Step 5: mail for domains that are nobody's here."""
+
+    def test_takes_what_is_not_local(self) -> None:
+        """Listed clients and logins reach the rest of the world by the default relay; strangers never do."""
+        where = Table((), directory("bonnie"), (), [Way(OFFICE, default=True), Way("relay:other")])
+        for recipient, stranger, trusted in [
+            ("a@b.example", NO_RELAYING, (Route(OFFICE),)),
+            ("a@[192.0.2.9]", NO_RELAYING, (Route(OFFICE),)),
+            ("bonnie@example.org", maildrop(1), maildrop(1)),
+            ("nobody@example.org", NO_SUCH_USER, NO_SUCH_USER),
+            ("nobody", BAD_ADDRESS, NO_SUCH_USER),
+            ("postmaster@[192.0.2.9]", maildrop(1), maildrop(1)),
+            ("postmaster@b.example", NO_RELAYING, (Route(OFFICE),)),
+            ("name@420@fax", BAD_ADDRESS, BAD_ADDRESS),
+        ]:
+            self.assertEqual(answer(where, recipient), stranger, recipient)
+            self.assertEqual(answer(where, recipient, LISTED), trusted, recipient)
+            self.assertEqual(answer(where, recipient, LOGGED_IN), trusted, recipient)
+
+    def test_lanes(self) -> None:
+        """Direct delivery has a lane for each domain, in one spelling; a smart host has one for all."""
+        for lanes, recipient, sender, destination in [
+            (Lanes.ONE, "a@B.example", "x@elsewhere.example", ""),
+            (Lanes.RECIPIENT, "a@B.example", "x@elsewhere.example", "b.example"),
+            (Lanes.RECIPIENT, "a@xn--bcher-kva.example", "x@elsewhere.example", "bücher.example"),
+            (Lanes.RECIPIENT, "a@[192.0.2.9]", "x@elsewhere.example", "[192.0.2.9]"),
+            (Lanes.SENDER, "a@b.example", "x@Elsewhere.example", "elsewhere.example"),
+            (Lanes.SENDER, "a@b.example", "", "b.example"),
+        ]:
+            from_whom = parse_mailbox(sender.encode()) if sender else NULL
+            for where in (
+                Table((), directory("bonnie"), (), [Way(OFFICE, lanes, True)]),
+                Table([rule(OFFICE)], directory("bonnie"), (), [Way(OFFICE, lanes)]),
+            ):
+                expected = (Route(OFFICE, destination=destination),)
+                self.assertEqual(answer(where, recipient, LISTED, from_whom), expected, (lanes, recipient))
+
+    def test_senders_are_not_mixed_up(self) -> None:
+        """A remembered answer for one sender is not given for another, where the sender chooses the server."""
+        where = Table((), directory("bonnie"), (), [Way(OFFICE, Lanes.SENDER, True)])
+        for domain in ("one.example", "two.example", "one.example"):
+            found = answer(where, "a@b.example", LISTED, Address("x", domain))
+            self.assertEqual(found, (Route(OFFICE, destination=domain),))
+
+    def test_rules_come_first(self) -> None:
+        """A rule leads mail past the default relay, to another one."""
+        where = Table([rule("relay:mx", recipient=r".*@direct\.example")], directory("bonnie"), (),
+                      [Way(OFFICE, default=True), Way("relay:mx", Lanes.RECIPIENT)])
+        self.assertEqual(answer(where, "a@direct.example", LISTED), (Route("relay:mx", destination="direct.example"),))
+        self.assertEqual(answer(where, "a@b.example", LISTED), (Route(OFFICE),))
+
+    def test_no_default(self) -> None:
+        """With relays but no default one, other mail goes nowhere."""
+        where = Table((), directory("bonnie"), (), [Way(OFFICE), Way("relay:mx")])
+        self.assertEqual(answer(where, "a@b.example", LISTED), NO_ROUTE)
+        self.assertEqual(answer(where, "a@b.example"), NO_RELAYING)
+
+    def test_two_defaults(self) -> None:
+        """Two default relays cannot be loaded."""
+        ways = [Way(OFFICE, default=True), Way("relay:mx", default=True)]
+        self.assertRaises(ValueError, Table, (), directory("bonnie"), (), ways)
+
+    def test_reconfigured(self) -> None:
+        """A relay that comes or goes with a reload counts from the next recipient on."""
+        where = Table((), directory("bonnie"))
+        self.assertEqual(answer(where, "a@b.example", LISTED), NO_ROUTE)
+        where.reconfigure((), (), [Way(OFFICE, default=True)])
+        self.assertEqual(answer(where, "a@b.example", LISTED), (Route(OFFICE),))
+        where.reconfigure(())
+        self.assertEqual(answer(where, "a@b.example", LISTED), NO_ROUTE)
