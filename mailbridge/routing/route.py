@@ -34,7 +34,7 @@ class Lanes(Enum):
 
 
 @frozen
-class Way:
+class WayOut:
     """A relay as the router knows it. The `default` one takes mail for domains that are nobody's here."""
 
     target: str

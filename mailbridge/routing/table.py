@@ -21,7 +21,7 @@ from mailbridge.reply import BAD_ADDRESS, NO_RELAYING, NO_ROUTE, NO_SUCH_USER, N
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.explain import Explanation, Step, show
 from mailbridge.routing.names import fold_domain, fold_name
-from mailbridge.routing.route import MAILDROP, Lanes, Resolution, Route, Way
+from mailbridge.routing.route import MAILDROP, Lanes, Resolution, Route, WayOut
 from mailbridge.routing.rules import Rule
 
 _REMEMBERED = 4096
@@ -36,13 +36,13 @@ class Table:
     """
 
     def __init__(
-        self, rules: Iterable[Rule], directory: Directory, targets: Collection[str] = (), ways: Iterable[Way] = ()
+        self, rules: Iterable[Rule], directory: Directory, targets: Collection[str] = (), ways: Iterable[WayOut] = ()
     ) -> None:
         self._directory = directory
         self._answers: dict[object, Resolution] = {}
         self.reconfigure(rules, targets, ways)
 
-    def reconfigure(self, rules: Iterable[Rule], targets: Collection[str] = (), ways: Iterable[Way] = ()) -> None:
+    def reconfigure(self, rules: Iterable[Rule], targets: Collection[str] = (), ways: Iterable[WayOut] = ()) -> None:
         """Take the `[[route]]` and `[relay]` of a new configuration.
 
         Raises ValueError for a rule whose target does not exist, and for two default relays.

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.address import parse_mailbox
 from mailbridge.errors import AddressError
-from mailbridge.routing.route import Lanes, Way
+from mailbridge.routing.route import Lanes, WayOut
 from mailbridge.routing.rules import Rule
 from mailbridge.routing.table import Table
 from tests.routing.people import directory, origin
@@ -48,7 +48,7 @@ class ExplanationTests(SynchronousTestCase):
 
     def test_default_relay(self) -> None:
         """The default relay is named, with its lane; a stranger sees what he would need."""
-        direct = Table((), directory("bonnie"), (), [Way("relay:mx", Lanes.RECIPIENT, True)])
+        direct = Table((), directory("bonnie"), (), [WayOut("relay:mx", Lanes.RECIPIENT, True)])
         address = parse_mailbox(b"a@B.example")
         self.assertEqual(direct.explain(address, SENDER, origin(trusted=True)).lines()[1:], [
             "2. default: a@B.example: goes to the default relay, relay:mx for b.example",

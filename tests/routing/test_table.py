@@ -11,7 +11,7 @@ from mailbridge.address import NULL, Address, parse_mailbox
 from mailbridge.envelope import Origin
 from mailbridge.interfaces import IRouter
 from mailbridge.reply import BAD_ADDRESS, NO_RELAYING, NO_ROUTE, NO_SUCH_USER, NOT_NOW, REFUSED, Reply
-from mailbridge.routing.route import Lanes, Resolution, Route, Way
+from mailbridge.routing.route import Lanes, Resolution, Route, WayOut
 from mailbridge.routing.rules import Rule
 from mailbridge.routing.table import Table
 from mailbridge.store.changes import People
@@ -249,13 +249,13 @@ class OpenRelayTests(SynchronousTestCase):
         "x%a.org@c.org",
     ])
 
-    ways = st.lists(st.builds(Way, st.sampled_from([OFFICE, "relay:mx"]), st.sampled_from(Lanes), st.booleans()),
+    ways = st.lists(st.builds(WayOut, st.sampled_from([OFFICE, "relay:mx"]), st.sampled_from(Lanes), st.booleans()),
                     max_size=2, unique_by=(lambda way: way.target, lambda way: way.default))
 
     @given(st.lists(rules, max_size=6), recipients, st.sampled_from(["", "x@elsewhere.example", "bonnie@example.org"]),
            ways)
     def test_any_rules(
-        self, described: list[dict[str, object]], recipient: str, sender: str, ways: list[Way]
+        self, described: list[dict[str, object]], recipient: str, sender: str, ways: list[WayOut]
     ) -> None:
         """In any order of any rules that load, a stranger's mail leaves only by `anyone` and a domain it writes out."""
         made = []
@@ -285,7 +285,7 @@ class DefaultRelayTests(SynchronousTestCase):
 
     def test_takes_what_is_not_local(self) -> None:
         """Listed clients and logins reach the rest of the world by the default relay; strangers never do."""
-        where = Table((), directory("bonnie"), (), [Way(OFFICE, default=True), Way("relay:other")])
+        where = Table((), directory("bonnie"), (), [WayOut(OFFICE, default=True), WayOut("relay:other")])
         for recipient, stranger, trusted in [
             ("a@b.example", NO_RELAYING, (Route(OFFICE),)),
             ("a@[192.0.2.9]", NO_RELAYING, (Route(OFFICE),)),
@@ -312,15 +312,15 @@ class DefaultRelayTests(SynchronousTestCase):
         ]:
             from_whom = parse_mailbox(sender.encode()) if sender else NULL
             for where in (
-                Table((), directory("bonnie"), (), [Way(OFFICE, lanes, True)]),
-                Table([rule(OFFICE)], directory("bonnie"), (), [Way(OFFICE, lanes)]),
+                Table((), directory("bonnie"), (), [WayOut(OFFICE, lanes, True)]),
+                Table([rule(OFFICE)], directory("bonnie"), (), [WayOut(OFFICE, lanes)]),
             ):
                 expected = (Route(OFFICE, destination=destination),)
                 self.assertEqual(answer(where, recipient, LISTED, from_whom), expected, (lanes, recipient))
 
     def test_senders_are_not_mixed_up(self) -> None:
         """A remembered answer for one sender is not given for another, where the sender chooses the server."""
-        where = Table((), directory("bonnie"), (), [Way(OFFICE, Lanes.SENDER, True)])
+        where = Table((), directory("bonnie"), (), [WayOut(OFFICE, Lanes.SENDER, True)])
         for domain in ("one.example", "two.example", "one.example"):
             found = answer(where, "a@b.example", LISTED, Address("x", domain))
             self.assertEqual(found, (Route(OFFICE, destination=domain),))
@@ -328,26 +328,26 @@ class DefaultRelayTests(SynchronousTestCase):
     def test_rules_come_first(self) -> None:
         """A rule leads mail past the default relay, to another one."""
         where = Table([rule("relay:mx", recipient=r".*@direct\.example")], directory("bonnie"), (),
-                      [Way(OFFICE, default=True), Way("relay:mx", Lanes.RECIPIENT)])
+                      [WayOut(OFFICE, default=True), WayOut("relay:mx", Lanes.RECIPIENT)])
         self.assertEqual(answer(where, "a@direct.example", LISTED), (Route("relay:mx", destination="direct.example"),))
         self.assertEqual(answer(where, "a@b.example", LISTED), (Route(OFFICE),))
 
     def test_no_default(self) -> None:
         """With relays but no default one, other mail goes nowhere."""
-        where = Table((), directory("bonnie"), (), [Way(OFFICE), Way("relay:mx")])
+        where = Table((), directory("bonnie"), (), [WayOut(OFFICE), WayOut("relay:mx")])
         self.assertEqual(answer(where, "a@b.example", LISTED), NO_ROUTE)
         self.assertEqual(answer(where, "a@b.example"), NO_RELAYING)
 
     def test_two_defaults(self) -> None:
         """Two default relays cannot be loaded."""
-        ways = [Way(OFFICE, default=True), Way("relay:mx", default=True)]
+        ways = [WayOut(OFFICE, default=True), WayOut("relay:mx", default=True)]
         self.assertRaises(ValueError, Table, (), directory("bonnie"), (), ways)
 
     def test_reconfigured(self) -> None:
         """A relay that comes or goes with a reload counts from the next recipient on."""
         where = Table((), directory("bonnie"))
         self.assertEqual(answer(where, "a@b.example", LISTED), NO_ROUTE)
-        where.reconfigure((), (), [Way(OFFICE, default=True)])
+        where.reconfigure((), (), [WayOut(OFFICE, default=True)])
         self.assertEqual(answer(where, "a@b.example", LISTED), (Route(OFFICE),))
         where.reconfigure(())
         self.assertEqual(answer(where, "a@b.example", LISTED), NO_ROUTE)
