@@ -37,6 +37,13 @@ class Arguments:
             raise usage(f"{name} must be true or false")
         return value
 
+    def number(self, name: str, low: int, high: int, default: int) -> int:
+        """A whole number from `low` to `high`; `default` when it is not there."""
+        value = self._left.pop(name, default)
+        if type(value) is not int or not low <= value <= high:
+            raise usage(f"{name} must be a whole number, {low} to {high}")
+        return value
+
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts; empty when it is not there."""
         value = self._left.pop(name, [])

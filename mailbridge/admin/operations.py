@@ -14,7 +14,8 @@ from mailbridge.admin import names, status
 from mailbridge.admin.arguments import Arguments
 from mailbridge.admin.messages import Kind, OperationError, usage
 from mailbridge.admin.people import PeopleOperations
-from mailbridge.admin.status import Facts
+from mailbridge.admin.queue import QueueOperations
+from mailbridge.admin.status import Alarm, Facts
 from mailbridge.envelope import Origin
 from mailbridge.errors import ConfigError, StartError, StoreConflict, StoreError
 from mailbridge.interfaces import IStore
@@ -67,6 +68,7 @@ class Operations:
         self._trusts = trusts
         self._service = service
         people = PeopleOperations(store, directory, pool, seconds)
+        self._queue = queue = QueueOperations(store, seconds)
         self.commands: dict[str, Operation] = {
             "user add": people.add,
             "user list": people.list_users,
@@ -77,6 +79,17 @@ class Operations:
             "alias set": people.set_alias,
             "alias list": people.list_aliases,
             "alias remove": people.remove_alias,
+            "queue list": queue.list_entries,
+            "queue count": queue.count,
+            "queue show": queue.show,
+            "queue stats": queue.stats,
+            "queue hold": queue.hold,
+            "queue release": queue.release,
+            "queue retry": queue.retry,
+            "queue remove": queue.remove,
+            "queue reroute": queue.reroute,
+            "queue pause": queue.pause,
+            "queue resume": queue.resume,
             "route": self._route,
             "status": self._status,
             "reload": self._reload,
@@ -121,8 +134,10 @@ class Operations:
         facts = self._running().facts()
         people: People = await self._store.people()
         lanes: tuple[Lane, ...] = await self._store.lanes()
-        facts = evolve(facts, users=len(people.users), aliases=len(people.aliases),
-                       queue=sum(lane.waiting for lane in lanes), free_octets=self._store.free_octets())
+        paused = tuple(Alarm(**alarm) for alarm in await self._queue.alarms(lanes))
+        facts = evolve(facts, users=len(people.users), aliases=len(people.aliases), alarms=(*facts.alarms, *paused),
+                       queue=sum(lane.waiting for lane in lanes), oldest=await self._queue.oldest(),
+                       free_octets=self._store.free_octets())
         return status.record(facts, self._seconds())
 
     async def _reload(self, arguments: Arguments) -> dict[str, Any]:

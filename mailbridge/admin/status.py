@@ -9,6 +9,7 @@ from attrs import asdict, field, frozen
 
 CRITICAL_DAYS = 3
 WARNING_DAYS = 14
+ALARM_SECONDS = 3600.0  # an alarm that holds mail up for longer is critical
 LOW = 4  # warned below this many times min_free
 
 
@@ -21,11 +22,23 @@ class Level(StrEnum):
 
 
 @frozen
+class Alarm:
+    """Something that holds mail up until the operator mends it: a sentence with the remedy.
+
+    `since` (seconds since 1970) is the arrival of the oldest message that waits for it.
+    """
+
+    text: str
+    since: float
+
+
+@frozen
 class Facts:
     """What the running service knows of itself.
 
-    `started` is seconds since 1970; `sessions` counts by protocol; `alarms` are sentences; `certificate_days` until the
-    certificate expires, None without TLS; `queue` deliveries wait, `users` can log in.
+    `started` is seconds since 1970; `sessions` counts by protocol; `certificate_days` until the certificate expires,
+    None without TLS; `queue` deliveries wait, the oldest since `oldest` (seconds since 1970, None when none does);
+    `users` can log in.
     """
 
     version: str
@@ -40,7 +53,8 @@ class Facts:
     free_octets: int = 0
     min_free: int = 0
     certificate_days: float | None = None
-    alarms: tuple[str, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    oldest: float | None = None
 
 
 @frozen
@@ -51,9 +65,12 @@ class Problem:
     text: str
 
 
-def problems(facts: Facts) -> tuple[Problem, ...]:
-    """What is wrong, the worst first."""
-    found = [Problem(Level.WARNING, alarm) for alarm in facts.alarms]
+def problems(facts: Facts, now: float) -> tuple[Problem, ...]:
+    """What is wrong, the worst first; `now` is seconds since 1970."""
+    found = [
+        Problem(Level.CRITICAL if now - alarm.since > ALARM_SECONDS else Level.WARNING, alarm.text)
+        for alarm in facts.alarms
+    ]
     if facts.free_octets < facts.min_free:
         found.append(Problem(Level.CRITICAL, f"the disk is full ({size(facts.free_octets)} free): new mail is refused "
                                              f"below {size(facts.min_free)} (store.min_free); make room"))
@@ -74,14 +91,15 @@ def problems(facts: Facts) -> tuple[Problem, ...]:
 
 def record(facts: Facts, now: float) -> dict[str, Any]:
     """Facts and judgement as JSON values; `now` is seconds since 1970."""
-    wrong = problems(facts)
+    wrong = problems(facts, now)
     return {
         "level": str(wrong[0].level if wrong else Level.OK),
         "problems": [{"level": str(problem.level), "text": problem.text} for problem in wrong],
+        "now": now,
         "uptime": max(0.0, now - facts.started),
         **asdict(facts),
         "listeners": list(facts.listeners),
-        "alarms": list(facts.alarms),
+        "alarms": [asdict(alarm) for alarm in facts.alarms],
     }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
+from mailbridge.admin.plain import plain_json
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
 from mailbridge.errors import StartError
@@ -56,7 +56,7 @@ def read_config(args: argparse.Namespace) -> Config:
 
 def show(args: argparse.Namespace, record: object, text: str) -> None:
     """Print a result: the record as JSON if that was asked for, else the text."""
-    print(json.dumps(record, ensure_ascii=False) if args.json else text)
+    print(plain_json(record) if args.json else text)
 
 
 def warn(text: str) -> None:

@@ -66,13 +66,14 @@ def tell(args: argparse.Namespace, told: dict[str, Any]) -> int:
     )
     by_kind = ", ".join(f"{count} {kind}" for kind, count in told["sessions"].items()) or "none"
     certificate = told["certificate_days"]
+    oldest = "" if told["oldest"] is None else f", the oldest for {duration(told['now'] - told['oldest'])}"
     details = [
         f"version      {told['version']}, process {told['pid']}, up {duration(told['uptime'])}",
         f"host name    {told['hostname']}",
         f"listening    {', '.join(told['listeners']) or 'nowhere'}",
         f"sessions     {by_kind}",
         f"users        {told['users']}, aliases {told['aliases']}",
-        f"queue        {told['queue']} deliveries wait",
+        f"queue        {told['queue']} deliveries wait{oldest}",
         f"free room    {size(told['free_octets'])}",
         f"certificate  {'none' if certificate is None else f'{certificate:.0f} days left'}",
     ]

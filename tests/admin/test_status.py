@@ -7,7 +7,7 @@ import json
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.admin.status import Facts, Level, problems, record, size
+from mailbridge.admin.status import Alarm, Facts, Level, problems, record, size
 
 MIB = 1024 * 1024
 WELL = Facts("1.0", "bridge.example.org", 42, 1000.0, ("smtp[0] tcp:25",), {"smtp": 2}, users=3, aliases=1, queue=4,
@@ -35,16 +35,17 @@ class StatusTests(SynchronousTestCase):
             (evolve(WELL, free_octets=255 * MIB), Level.WARNING, "nearly full"),
             (evolve(WELL, users=0), Level.WARNING, "mailbridge user add"),
             (evolve(WELL, listeners=()), Level.WARNING, "nothing listens"),
-            (evolve(WELL, alarms=("route relay:office is paused",)), Level.WARNING, "is paused"),
+            (evolve(WELL, alarms=(Alarm("relay:office is paused", 1000.0),)), Level.WARNING, "is paused"),
+            (evolve(WELL, alarms=(Alarm("relay:office is paused", -3000.0),)), Level.CRITICAL, "is paused"),
         ]
         for facts, level, text in table:
-            found = problems(facts)
+            found = problems(facts, 1060.0)
             self.assertEqual([level] if level else [], [problem.level for problem in found], facts)
             self.assertTrue(all(text in problem.text for problem in found), facts)
 
     def test_worst_first(self) -> None:
         """With several problems the level is that of the worst, which is told first."""
-        told = record(evolve(WELL, users=0, certificate_days=1.0, alarms=("x",)), 1060.0)
+        told = record(evolve(WELL, users=0, certificate_days=1.0, alarms=(Alarm("x", 1060.0),)), 1060.0)
         self.assertEqual("critical", told["level"])
         self.assertEqual(["critical", "warning", "warning"], [problem["level"] for problem in told["problems"]])
 
