@@ -31,7 +31,8 @@ class Origin:
 class Envelope:
     """One message on its way. `queue_id` is ours, random and stable: it makes a repeat recognisable (invariant 2).
 
-    `sender` is `address.NULL` for `<>`; `ret` (FULL or HDRS) and `envid` are delivery status wishes (RFC 3461). `body_8bit` and `utf8` say what MAIL declared (RFC 6152, RFC 6531).
+    `sender` is `address.NULL` for `<>`; `ret` (FULL or HDRS) and `envid` are delivery status wishes (RFC 3461).
+    `body_8bit` and `utf8` say what MAIL declared (RFC 6152, RFC 6531).
     """
 
     queue_id: str
@@ -47,11 +48,16 @@ class Envelope:
 
 @frozen
 class MailParameters:
-    """What MAIL declared: `size` in octets (RFC 1870), 8-bit body (RFC 6152), UTF-8 addresses (RFC 6531)."""
+    """What MAIL declared: `size` in octets (RFC 1870), 8-bit body (RFC 6152), UTF-8 addresses (RFC 6531).
+
+    `ret` is FULL or HDRS, `envid` the sender's own name for the message, printable ASCII (RFC 3461 4.3, 4.4).
+    """
 
     size: int | None = None
     body_8bit: bool = False
     utf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
 
 
 NO_PARAMETERS = MailParameters()

@@ -14,11 +14,22 @@ from zope.interface import Attribute, Interface
 
 from mailbridge.address import Address
 from mailbridge.content import Content
-from mailbridge.envelope import MailParameters, Origin
-from mailbridge.outcome import Outcome
+from mailbridge.envelope import Envelope, MailParameters, Origin
+from mailbridge.outcome import Delivered, Outcome
 from mailbridge.reply import Reply
 from mailbridge.routing.route import Resolution
-from mailbridge.store.changes import Delivery, Lane, Message, People, QueueEntry, Selection, Snapshot
+from mailbridge.store.changes import (
+    NO_WISHES,
+    Accept,
+    Delivery,
+    Lane,
+    Message,
+    People,
+    QueueEntry,
+    Selection,
+    Snapshot,
+    Wishes,
+)
 
 
 class IStore(Interface):
@@ -137,8 +148,8 @@ class ITransaction(Interface):
     Each answer is a Reply or a Deferred of one.
     """
 
-    def recipient(address: Address) -> Reply | Deferred[Reply]:
-        """Route one recipient: a positive reply takes it."""
+    def recipient(address: Address, wishes: Wishes = NO_WISHES) -> Reply | Deferred[Reply]:
+        """Route one recipient, of whom the sender wants to hear `wishes`: a positive reply takes it."""
 
     def data() -> Reply | None:
         """Called before the first `write`; a Reply refuses the content."""
@@ -152,6 +163,26 @@ class ITransaction(Interface):
 
     def abort() -> None:
         """The transaction ends without mail (RSET, lost connection); allowed at any time, and more than once."""
+
+
+class IBounce(Interface):
+    """Who hears what became of a message (RFC 3461, RFC 3464). Each method makes at most one notice for the sender.
+
+    It fires with the change to commit together with what it tells of, or None when nobody wants to hear it; it fails
+    with StoreError when the notice could not be written, and then nothing has happened.
+    """
+
+    def failed(message: Message, results: Sequence[tuple[Delivery, Outcome]]) -> Deferred[Accept | None]:
+        """These are given up: a PermanentFailure, or any other outcome after too long a time."""
+
+    def delayed(message: Message, results: Sequence[tuple[Delivery, Outcome]]) -> Deferred[Accept | None]:
+        """These are late and will be tried again."""
+
+    def delivered(message: Message, results: Sequence[tuple[Delivery, Delivered]]) -> Deferred[Accept | None]:
+        """These are done; see the flags of Delivered."""
+
+    def arrived(envelope: Envelope, recipients: Sequence[tuple[Address, Wishes, int]]) -> Deferred[Accept | None]:
+        """At the intake: each recipient went into that number of maildrops, in the commit that accepts the message."""
 
 
 class IMaildrop(Interface):

@@ -6,13 +6,14 @@ Times are seconds since 1970, sizes octets, ids integers that are never used twi
 
 from __future__ import annotations
 
+import json
 from array import array
 from enum import Enum
 
 from attrs import field, frozen
 
 from mailbridge.content import Content
-from mailbridge.envelope import Envelope
+from mailbridge.envelope import Envelope, MailParameters
 
 # --- messages and their maildrop entries ------------------------------------------------------------------------------
 
@@ -27,6 +28,9 @@ class Wishes:
     original: str | None = None
 
 
+NO_WISHES = Wishes()
+
+
 @frozen
 class Queued:
     """A delivery to make: the recipient as text, and the lane (route and destination) it waits in."""
@@ -35,7 +39,7 @@ class Queued:
     target: str
     destination: str
     due: float = 0.0
-    wishes: Wishes = Wishes()
+    wishes: Wishes = NO_WISHES
 
 
 @frozen
@@ -72,7 +76,7 @@ class Unlink:
 
 @frozen
 class Message:
-    """A stored message. `extents` of large content are in `content`."""
+    """A stored message. `origin` is JSON: the Origin without its time, and what MAIL declared."""
 
     id: int
     queue_id: str
@@ -80,6 +84,14 @@ class Message:
     origin: str
     received: float
     content: Content
+
+    @property
+    def declared(self) -> MailParameters:
+        """What MAIL declared but for the size, to be told to the next server and in notices."""
+        said = json.loads(self.origin) if self.origin else {}
+        return MailParameters(
+            None, bool(said.get("body_8bit")), bool(said.get("utf8")), said.get("ret"), said.get("envid")
+        )
 
 
 @frozen
@@ -128,7 +140,7 @@ class Delivery:
     lane: int
     attempts: int
     fence: int
-    wishes: Wishes = Wishes()
+    wishes: Wishes = NO_WISHES
     noticed: bool = False
     answer: str = ""
 

@@ -37,9 +37,12 @@ def _origin(listener: str, peer: str, helo: str, user: str | None, tls: str | No
 
 
 def origin_text(envelope: Envelope) -> str:
-    """The origin of a message as JSON, without its time; with what MAIL declared of the body."""
+    """The origin of a message as JSON, without its time; with what MAIL declared, which `Message.declared` reads."""
     o = envelope.origin
-    return _origin(o.listener, o.peer, o.helo, o.user, o.tls, o.protocol, o.trusted, envelope.body_8bit, envelope.utf8)
+    text = _origin(o.listener, o.peer, o.helo, o.user, o.tls, o.protocol, o.trusted, envelope.body_8bit, envelope.utf8)
+    if envelope.ret is None and envelope.envid is None:
+        return text
+    return f'{text[:-1]},{to_json({"ret": envelope.ret, "envid": envelope.envid})[1:]}'
 
 
 def message(id: int, queue_id: str, sender: str, origin: str, received: float, size: int, newline: int,
