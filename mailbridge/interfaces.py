@@ -83,6 +83,10 @@ class IStore(Interface):
     def lanes() -> Deferred[tuple[Lane, ...]]:
         """Every lane with its next due time and how many wait."""
 
+    def ready(limit: int) -> Deferred[tuple[tuple[Lane, ...], float | None]]:
+        """At most `limit` lanes, open or paused, that have due deliveries and whose `not_before` has passed, longest
+        ready first; and when the next lane will be ready, None if none will."""
+
     def watch(topic: str, callback: Callable[[], object]) -> Callable[[], None]:
         """Call `callback()` in the reactor after changes to `topic` ("people", "lanes", "maildrop:7").
 
@@ -131,6 +135,23 @@ class ITarget(Interface):
 
     def concurrency(lane: Lane) -> int:
         """How many attempts may run at once in a lane; the queue keeps to it."""
+
+
+class IBounces(Interface):
+    """Who tells senders what became of their mail (RFC 3461, RFC 3464).
+
+    Each answer is an Accept to commit together with the settling, None when nobody is to be told, or a Deferred of
+    either. All pairs are of one message. A message with the null sender is never told of.
+    """
+
+    def failed(message: Message, failures: Sequence[tuple[Delivery, Outcome]]) -> Accept | None | Deferred[Accept | None]:
+        """These recipients will not get it; a TransientFailure here says that the time ran out."""
+
+    def delayed(message: Message, failures: Sequence[tuple[Delivery, Outcome]]) -> Accept | None | Deferred[Accept | None]:
+        """These recipients have not got it yet."""
+
+    def delivered(message: Message, successes: Sequence[tuple[Delivery, Outcome]]) -> Accept | None | Deferred[Accept | None]:
+        """These recipients, whose sender asked for it, have been delivered to."""
 
 
 class IIntake(Interface):

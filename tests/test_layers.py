@@ -15,7 +15,7 @@ LONGEST = 350
 
 VALUES, PURE, ADAPTERS, ASSEMBLY = range(4)
 _ROOMS = {
-    "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE,
+    "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
     "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS,
     "config": ASSEMBLY, "cli": ASSEMBLY,
 }
@@ -27,7 +27,7 @@ _MODULES = {
     **dict.fromkeys(("service", "reload", "tap", "testing"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
-_THROUGH_SEAMS = ("interfaces", "routing.intake")
+_THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.runner", "queue.settling", "queue.claims")
 _SEAMS = ("twisted.internet.defer", "twisted.internet.interfaces")
 _FORBIDDEN = ("twisted.internet", "socket", "os", "time", "random", "secrets")
 

@@ -131,7 +131,8 @@ class Lane:
 class Delivery:
     """One message to one recipient, claimed. `fence` grows with each claim; a Settle with an older one is stale.
 
-    `noticed` says that a delay notice has gone out; `answer` is the last word of the next system.
+    `noticed` says that a delay notice has gone out; `answer` is the last word of the next system. `pinned` says that an
+    operator chose its lane (Reroute): it stays there whatever the routes say.
     """
 
     id: int
@@ -143,6 +144,7 @@ class Delivery:
     wishes: Wishes = NO_WISHES
     noticed: bool = False
     answer: str = ""
+    pinned: bool = False
 
 
 class Verdict(Enum):
@@ -156,7 +158,8 @@ class Verdict(Enum):
 class Settle:
     """End a claim. `due` is the time of the next attempt for AGAIN. Receipt: True, or False when the fence is stale.
 
-    `answer` is kept for the operator and for notices; `noticed` records that a delay notice went out with this commit.
+    `answer` (its first 500 characters) is kept for the operator and for notices, an empty one leaves the last; `noticed`
+    records that a delay notice went out with this commit.
     """
 
     delivery: int
@@ -169,7 +172,8 @@ class Settle:
 
 @frozen
 class Move:
-    """Put a claimed delivery into another lane, to wait there from `due` on. Receipt: as Settle."""
+    """End a claim without an attempt: the delivery waits from `due` on in a lane, another or its own. Receipt: as Settle.
+    """
 
     delivery: int
     fence: int
@@ -182,7 +186,8 @@ class Move:
 class Deposit:
     """A claimed delivery turned out to be for a local user: into the maildrop, and the delivery is done.
 
-    `size` is the maildrop size. Receipt: as Settle.
+    `size` is the maildrop size. Several of one claim, one after the other in one commit, put it into several maildrops.
+    StoreConflict when the user is gone. Receipt: as Settle.
     """
 
     delivery: int
@@ -195,6 +200,8 @@ class Deposit:
 class Selection:
     """Which waiting deliveries an operator means; everything that is not None must match, text in any case.
 
+    The five changes that take one are made in slices, which a crash can part, so each is a commit of its own
+    (StoreConflict otherwise). Deliveries that are claimed at that moment are passed over.
     `queue_id` is a whole one, `recipient` and `sender` whole addresses or `@domain`, `target` and `destination` a lane's.
     """
 
@@ -240,14 +247,16 @@ class Unhold:
 
 @frozen
 class RetryNow:
-    """Make waiting deliveries due at once, and open their lanes. Receipt: how many."""
+    """Make waiting deliveries due at once, and open their lanes if those are paused or delayed. Receipt: how many."""
 
     selection: Selection
 
 
 @frozen
 class Reroute:
-    """Put waiting and held deliveries into another lane (destination None: keep). Receipt: how many."""
+    """Put waiting and held deliveries into another lane (destination None: keep), pinned there, the waiting ones due at
+    once. Receipt: how many.
+    """
 
     selection: Selection
     target: str
