@@ -1,114 +1,34 @@
 """Sending one message by SMTP or LMTP, for any Twisted program: `sendmessage`.
 
-Unites what POE::Component::Client::SMTP and Tcllib's `smtp` can do. The Deferred always fires, once: with a `SendResult`,
-or with a `SendFailure` that is keyed and has one readable line. Cancelling it closes the connection at once. Nothing
-defaults to an address of anybody, passwords never travel in clear unless told, and no text holds a secret.
+Unites what POE::Component::Client::SMTP and Tcllib's `smtp` can do. The Deferred always fires, once: with a
+`SendResult`, or with a `SendFailure` that is keyed and has one readable line. Cancelling it closes the connection at
+once. Nothing defaults to an address of anybody, passwords never travel in clear unless told, no text holds a secret.
 """
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
-from email.policy import SMTP as SMTP_POLICY
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
-from attrs import frozen
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.python.failure import Failure
 
-from mailbridge.clock import rfc5322_date
-from mailbridge.compose import Composed, ComposeError, Wishes, compose
 from mailbridge.edge.clienttls import Trust
-from mailbridge.edge.connection import EarlyAnswer, Interrupted, TLSFailed, TooSlow
-from mailbridge.edge.sending import (
-    Conversation,
-    Login,
-    Manner,
-    Server,
-    TLSPolicy,
-    TLSRefused,
-    open_session,
-    say_ignored,
-)
-from mailbridge.errors import AddressError, MailbridgeError
-from mailbridge.sasl.client import ClientMechanism, External, OAuthBearer, XOAuth2, for_password
-from mailbridge.sasl.values import SASLError
-from mailbridge.smtp import client
-from mailbridge.smtp.answer import Answer, AnswerError
-from mailbridge.smtp.outgoing import Outgoing, Recipient
+from mailbridge.edge.sending import INSECURE, SECURE, Manner, Server, TLSPolicy
+from mailbridge.sendjob import Delivery, Job, Progress
+from mailbridge.sendresult import Kind, Refusal, SendFailure, SendResult
 from mailbridge.smtp.steps import Phase
 
-CHUNK = 64 * 1024
-DEFAULT_PORT = 25
+__all__ = ["INSECURE", "SECURE", "Kind", "Phase", "Refusal", "SendFailure", "SendResult", "Trust", "sendmessage"]
 
-
-class Kind(StrEnum):
-    """What a failure is about: the key of POE's error hash, in words."""
-
-    CONFIGURATION = "configuration"
-    MESSAGE = "message"
-    CONNECTION = "connection"
-    TLS = "tls"
-    LOGIN = "login"
-    TIMEOUT = "timeout"
-    SERVER = "server"
-
-
-@frozen
-class Refusal:
-    """One recipient that was refused: Tcllib's {address code diagnostic}."""
-
-    address: str
-    code: int
-    text: str
-
-
-@frozen
-class SendResult:
-    """The message is with the server. `refused` may name some recipients all the same (`at_least_one`)."""
-
-    server: str
-    answer: str
-    refused: tuple[Refusal, ...] = ()
-    tls: str | None = None
-    mechanism: str | None = None
-    context: object = None
-    transcript: tuple[str, ...] | None = None
-
-
-class SendFailure(MailbridgeError):
-    """The message was not sent. `line` is one readable sentence, `reasons` has what each server tried came to.
-
-    `code` is the SMTP code of the last answer, 0 if there was none; `maybe_sent` warns that all content had gone out
-    when the connection ended.
-    """
-
-    def __init__(
-        self,
-        kind: Kind,
-        line: str,
-        *,
-        code: int = 0,
-        reasons: tuple[tuple[str, str], ...] = (),
-        refused: tuple[Refusal, ...] = (),
-        maybe_sent: bool = False,
-        context: object = None,
-        transcript: tuple[str, ...] | None = None,
-    ) -> None:
-        super().__init__(line)
-        self.kind = kind
-        self.line = line
-        self.code = code
-        self.reasons = reasons
-        self.refused = refused
-        self.maybe_sent = maybe_sent
-        self.context = context
-        self.transcript = transcript
+PORT, IMPLICIT_PORT = 25, 465
+_TLS = ("opportunistic", "require", "implicit", "off")
+_BCC = ("deliver", "digest")
+_NOTIFY = ({"NEVER"}, {"SUCCESS", "FAILURE", "DELAY"})
 
 
 def sendmessage(
@@ -125,7 +45,7 @@ def sendmessage(
     at_least_one: bool = False,
     queue: bool = False,
     message_file: str | Path | None = None,
-    file_handle: IO[bytes] | None = None,
+    file_handle: IO[Any] | None = None,
     tls: str = "opportunistic",
     tls_policy: TLSPolicy | None = None,
     trust: Trust | None = None,
@@ -145,55 +65,63 @@ def sendmessage(
     ret: str | None = None,
     envid: str | None = None,
     context: object = None,
-    transaction_log: bool = False,
-    progress: Callable[[int, int], object] | None = None,
+    transaction_log: bool | Callable[[str], object] = False,
+    progress: Progress | None = None,
 ) -> Deferred[SendResult]:
-    """Send a message to the first of `servers` that will talk to us. Fails with SendFailure, and with nothing else.
+    """Send a message to the first of `servers` that will talk to us. Fails with SendFailure (or, when it is cancelled,
+    CancelledError), and with nothing else.
 
-    * `message` is the whole message; `message_file` and then `file_handle` win over it. Bare CR or LF become CR LF.
-    * `servers` and `ports` are walked in tandem; a missing port is 25 (465 for `tls="implicit"`).
+    * `message` is the whole message; `message_file` and then `file_handle` win over it and are read at once. A bare CR
+      or LF becomes CR LF, a missing last CR LF is added.
+    * `servers` and `ports` are walked in tandem; a missing port is 25 (465 for `tls="implicit"`). `client_name` is said
+      in EHLO; default: this host's name, `localhost` if that is the only server.
     * `originator` empty is the null sender; None takes From of `headers` or of the message. `recipients` may be
-      "from-message"; None takes To, Cc, Bcc and Dcc of `headers` (see `compose.Wishes`).
-    * `tls`: opportunistic, require, implicit or off; `tls_policy(code, text)` returns "secure" or "insecure" when TLS
-      cannot be had (default: secure when a login would follow). `trust` says whom to believe; default: verified, except
-      that opportunistic TLS without a login takes any certificate.
+      "from-message"; None takes To, Cc, Bcc and Dcc of `headers` (see `compose.Wishes`). With `at_least_one` refused
+      recipients do not keep the message from the others. `queue` asks servers that know XQUE to queue.
+    * `tls`: opportunistic, require, implicit or off; `tls_policy(code, text)` returns "secure" or "insecure" (or a
+      Deferred of that) when TLS cannot be had; default: secure when a login would follow. `trust` says whom to believe;
+      default: servers are verified, except that opportunistic TLS without login or policy takes any certificate,
+      because what would follow a refusal is no TLS at all.
     * Login by `username` and `password`, `token` (a text, or a callable that may return a Deferred) or `external`.
+      `two_step` makes XOAUTH2 wait for the server. With `login_required` false a refused login is no failure.
     * `timeout` seconds for everything from before the connect; `limits` seconds by phase beside it.
     * `notify`, `ret`, `envid` are delivery status wishes (RFC 3461), used where the server offers DSN.
     * `context` and, with `transaction_log`, the transcript (`<- ` heard, `-> ` said, secrets masked) come back with
-      the result or the failure. `progress(sent, total)` is told octets.
+      the result or the failure; a callable is given each line at once as well. `progress(sent, total)` is told octets.
     """
-    job = _Job(reactor, context, [] if transaction_log else None)
+    listener = transaction_log if callable(transaction_log) else None
+    job = Job(reactor, context, [] if transaction_log else None, listener)
 
     async def run() -> SendResult:
-        choice = [servers] if isinstance(servers, str) else list(servers)
-        doors = [ports] if isinstance(ports, int) else list(ports)
-        if tls not in ("opportunistic", "require", "implicit", "off") or bcc not in ("deliver", "digest"):
-            raise job.failure(Kind.CONFIGURATION, "tls is opportunistic, require, implicit or off; bcc deliver or digest")
-        if not choice or not all(choice):
-            raise job.failure(Kind.CONFIGURATION, "there is no server to send to")
-        login = job.login(username, password, token, two_step, external, password_in_clear, login_required)
-        believed = trust if trust is not None else Trust(verify=tls != "opportunistic" or login is not None)
-        standard = 465 if tls == "implicit" else DEFAULT_PORT
-        named = [
-            Server(host, doors[number] if number < len(doors) else standard, tls, lmtp, believed)
-            for number, host in enumerate(choice)
-        ]
-        own_name = client_name or ("localhost" if choice == ["localhost"] else _own_name())
-        if not own_name.isascii() or any(c <= " " for c in own_name):
-            raise job.failure(Kind.CONFIGURATION, f"client_name {own_name!r} is no host name")
-        octets = job.octets(message, message_file, file_handle)
-        envelopes = job.compose(octets, own_name, headers, originator, recipients, bcc)
-        manner = Manner(
-            own_name, login, tls_policy, limits or {},
-            (bind_address or "", bind_port) if bind_address or bind_port else None,
-            job.note if job.transcript is not None else None,
-        )
-        wishes = _DSN(tuple(notify), ret, envid)
-        return await job.by_servers(named, manner, envelopes, wishes, at_least_one, queue, progress)
+        try:
+            choice = [servers] if isinstance(servers, str) else list(servers)
+            doors = [ports] if isinstance(ports, int) else list(ports)
+            wrong = _wrong(choice, doors, tls, bcc, notify, ret, timeout)
+            if wrong is not None:
+                raise job.failure(Kind.CONFIGURATION, wrong)
+            login = job.login(username, password, token, two_step, external, password_in_clear, login_required)
+            asked = login is not None or tls_policy is not None
+            believed = trust if trust is not None else Trust(verify=tls != "opportunistic" or asked)
+            doors += [IMPLICIT_PORT if tls == "implicit" else PORT] * len(choice)
+            named = [Server(host, port, tls, lmtp, believed) for host, port in zip(choice, doors, strict=False)]
+            name = client_name or ("localhost" if choice == ["localhost"] else socket.gethostname())
+            if not name.isascii() or not name.isprintable() or " " in name:
+                raise job.failure(Kind.CONFIGURATION, f"client_name {name!r} is no host name")
+            octets = job.read(message, message_file, file_handle)
+            envelopes = job.compose(octets, name, headers, originator, recipients, bcc)
+            bind = (bind_address or "", bind_port) if bind_address or bind_port else None
+            manner = Manner(name, login, tls_policy, limits or {}, bind, job.note)
+            delivery = Delivery(at_least_one, queue, tuple(notify), ret, envid, progress)
+            return await job.send(named, manner, envelopes, delivery)
+        except (SendFailure, CancelledError):
+            raise
+        except Exception as error:  # arguments of a wrong type, mostly; their values may be secret
+            line = f"sending failed with {type(error).__name__}; are all arguments of the right type?"
+            raise job.failure(Kind.CONFIGURATION, line) from None
 
     sending: Deferred[SendResult] = Deferred.fromCoroutine(run())
-    sending.addTimeout(timeout, reactor)
+    if not sending.called:
+        sending.addTimeout(timeout, reactor)
 
     def too_late(failure: Failure) -> Failure:
         if failure.check(DeferredTimeout):
@@ -203,205 +131,22 @@ def sendmessage(
     return sending.addErrback(too_late)
 
 
-@frozen
-class _DSN:
-    """The delivery status wishes of one message."""
-
-    notify: tuple[str, ...]
-    ret: str | None
-    envid: str | None
-
-
-@frozen
-class _Octets:
-    """Content in memory, told to `progress` as it goes out."""
-
-    octets: bytes
-    progress: Callable[[int, int], object] | None
-
-    @property
-    def size(self) -> int:
-        """Octets."""
-        return len(self.octets)
-
-    def chunks(self) -> Iterator[bytes]:
-        """From the start."""
-        for at in range(0, len(self.octets), CHUNK):
-            chunk = self.octets[at:at + CHUNK]
-            yield chunk
-            if self.progress is not None:
-                self.progress(at + len(chunk), len(self.octets))
-
-
-@frozen
-class _Job:
-    """One call of `sendmessage`: what it was given and what it notes."""
-
-    reactor: Any
-    context: object
-    transcript: list[str] | None
-
-    def note(self, line: str) -> None:
-        """One line of the transcript."""
-        if self.transcript is not None:
-            self.transcript.append(line)
-
-    def failure(self, kind: Kind, line: str, **more: Any) -> SendFailure:
-        """A failure with the context and the transcript so far."""
-        noted = tuple(self.transcript) if self.transcript is not None else None
-        return SendFailure(kind, line, context=self.context, transcript=noted, **more)
-
-    def octets(self, message: bytes | str | Message | None, file: str | Path | None, handle: IO[bytes] | None) -> bytes:
-        """The message, wherever it is."""
-        try:
-            if file is not None:
-                return Path(file).read_bytes()
-            if handle is not None:
-                read = handle.read()
-                return read.encode("utf-8") if isinstance(read, str) else read
-        except (OSError, ValueError) as error:
-            raise self.failure(Kind.MESSAGE, f"the message could not be read: {error}") from None
-        if isinstance(message, Message):
-            return message.as_bytes(policy=SMTP_POLICY)
-        if isinstance(message, str):
-            return message.encode("utf-8")
-        if message is None:
-            raise self.failure(Kind.MESSAGE, "there is no message")
-        return message
-
-    def compose(
-        self, octets: bytes, name: str, headers: Sequence[tuple[str, str]], originator: str | None,
-        recipients: str | Sequence[str] | None, bcc: str,
-    ) -> list[Composed]:
-        """The envelopes."""
-        from_message = recipients == "from-message"
-        wishes = Wishes(
-            date=rfc5322_date(self.reactor.seconds()),
-            message_id=f"<{os.urandom(12).hex()}@{name}>",
-            headers=tuple(headers),
-            originator=originator,
-            recipients=None if from_message else recipients,
-            from_message=from_message,
-            bcc=bcc,
-        )
-        try:
-            return compose(octets, wishes)
-        except (ComposeError, AddressError) as error:
-            raise self.failure(Kind.MESSAGE, str(error)) from None
-
-    def login(
-        self, username: str | None, password: str | None, token: Any, two_step: bool, external: bool, in_clear: bool,
-        required: bool,
-    ) -> Login | None:
-        """The ways to log in, None when there are no credentials."""
-        if external:
-            return Login(lambda server, encrypted: [External(username or "")], required)
-        if username is None and password is None and token is None:
-            return None
-        if username is None or (password is None) == (token is None):
-            raise self.failure(Kind.CONFIGURATION, "a login needs a username, and either a password or a token")
-
-        async def mechanisms(server: Server, encrypted: bool) -> list[ClientMechanism]:
-            may_show = encrypted or in_clear
-            if password is not None:
-                return for_password(username, password, server.host, _nonce, may_show)
-            secret = await maybeDeferred(token) if callable(token) else token
-            if not may_show:
-                return []
-            return [OAuthBearer(username, secret, server.host, server.port), XOAuth2(username, secret, two_step)]
-
-        return Login(lambda server, encrypted: Deferred.fromCoroutine(mechanisms(server, encrypted)), required)
-
-    async def by_servers(
-        self, servers: list[Server], manner: Manner, envelopes: list[Composed], wishes: _DSN, at_least_one: bool,
-        queue: bool, progress: Callable[[int, int], object] | None,
-    ) -> SendResult:
-        """Try one server after the other, until one is ready to talk."""
-        reasons: list[tuple[str, str]] = []
-        last: Exception | None = None
-        for server in servers:
-            try:
-                session = await open_session(self.reactor, server, manner)
-            except Exception as error:
-                reasons.append((str(server), str(error) or type(error).__name__))
-                last = error
-                continue
-            try:
-                return await self._deliver(session, envelopes, wishes, at_least_one, queue, progress)
-            except SendFailure:
-                raise
-            except Exception as error:
-                raise self.failure(
-                    _kind(error), f"{server}: {error}", code=_code(error), reasons=((str(server), str(error)),),
-                    maybe_sent=isinstance(error, Interrupted) and error.after_content,
-                ) from None
-            finally:
-                session.connection.abort()
-        assert last is not None
-        line = "; ".join(f"{server}: {reason}" for server, reason in reasons)
-        raise self.failure(_kind(last), line, code=_code(last), reasons=tuple(reasons)) from None
-
-    async def _deliver(
-        self, session: Conversation, envelopes: list[Composed], wishes: _DSN, at_least_one: bool, queue: bool,
-        progress: Callable[[int, int], object] | None,
-    ) -> SendResult:
-        """All envelopes over one session, then QUIT."""
-        for keyword, command, wanted in (("XQUE", b"QUED", queue), ("ONEX", b"ONEX", len(envelopes) == 1)):
-            if wanted and keyword in session.capabilities:
-                await session.say(say_ignored(command))
-        refused: list[Refusal] = []
-        answer: Answer | None = None
-        for envelope in envelopes:
-            recipients = tuple(Recipient(address, wishes.notify) for address in envelope.recipients)
-            mail = Outgoing(
-                envelope.sender, recipients, len(envelope.content), not envelope.content.isascii(),
-                envelope.content.endswith(b"\r\n"), wishes.ret, wishes.envid,
-            )
-            sent = await session.send(mail, _Octets(envelope.content, progress), at_least_one)
-            refused += [Refusal(address.text, each.code, str(each)) for address, each in sent.refused.items()]
-            good = [each for each in sent.final.values() if each.positive]
-            refused += [
-                Refusal(address.text, each.code, str(each)) for address, each in sent.final.items() if not each.positive
-            ]
-            if not good:
-                last = next(iter(sent.final.values()), None) or next(iter(sent.refused.values()))
-                raise self.failure(
-                    Kind.SERVER, f"{session.server}: {last}", code=last.code, refused=tuple(refused),
-                    reasons=((str(session.server), str(last)),),
-                )
-            answer = good[0]
-        facts = session.tls
-        try:
-            await session.say(client.quit())
-        except MailbridgeError:
-            pass  # the message is theirs already; how they say goodbye changes nothing
-        noted = tuple(self.transcript) if self.transcript is not None else None
-        return SendResult(
-            str(session.server), str(answer), tuple(refused), facts, session.mechanism, self.context, noted
-        )
-
-
-def _nonce() -> bytes:
-    return os.urandom(18).hex().encode("ascii")
-
-
-def _own_name() -> str:
-    name = socket.getfqdn()
-    return name if name.isascii() and " " not in name else "localhost"
-
-
-def _kind(error: Exception) -> Kind:
-    if isinstance(error, TooSlow):
-        return Kind.TIMEOUT
-    if isinstance(error, TLSFailed | TLSRefused):
-        return Kind.TLS
-    if isinstance(error, client.LoginFailed | SASLError):
-        return Kind.LOGIN
-    if isinstance(error, client.Refused | client.Unable | AnswerError | EarlyAnswer):
-        return Kind.SERVER
-    return Kind.CONNECTION
-
-
-def _code(error: Exception) -> int:
-    answer = getattr(error, "answer", None)
-    return answer.code if isinstance(answer, Answer) else 0
+def _wrong(
+    servers: list[str], ports: list[int], tls: str, bcc: str, notify: Sequence[str], ret: str | None, timeout: float
+) -> str | None:
+    """What is wrong with the arguments."""
+    if not servers or not all(servers):
+        return "there is no server to send to"
+    if not all(0 < port < 65536 for port in ports):
+        return "a port is a number from 1 to 65535"
+    if tls not in _TLS:
+        return f"tls is one of {', '.join(_TLS)}"
+    if bcc not in _BCC:
+        return f"bcc is one of {', '.join(_BCC)}"
+    if isinstance(notify, str) or not any(set(notify) <= allowed for allowed in _NOTIFY):
+        return "notify is a list: NEVER alone, or some of SUCCESS, FAILURE, DELAY"
+    if ret not in (None, "FULL", "HDRS"):
+        return "ret is FULL or HDRS"
+    if not timeout > 0:
+        return "timeout is a number of seconds above 0"
+    return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from OpenSSL import SSL, crypto
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -34,23 +34,34 @@ class Trust:
     verify: bool = True
     authorities: str | None = None
     pin: str | None = None
-    identity: str | None = None
+    identity: str | None = field(default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.pin is not None and not _FINGERPRINT.fullmatch(self.pin):
             raise ValueError("a pin is the SHA-256 fingerprint of a certificate, 64 hexadecimal digits")
+        if self.authorities is not None and not _certificates(self.authorities):
+            raise ValueError("there is no certificate in the authorities")
+        try:
+            self._roots(), self._own()
+        except SSL.Error:
+            raise ValueError("authorities and identity are PEM text, the identity with its private key") from None
 
-    def creator(self, host: str) -> Callable[[], object]:
-        """What makes the options of one connection to `host` (SNI, and the name that must be in the certificate)."""
-        own = PrivateCertificate.loadPEM(self.identity) if self.identity is not None else None
+    def creator(self, host: str) -> object:
+        """The options of connections to `host` (SNI, and the name that must be in the certificate), read once."""
+        return _creator(self, host)
+
+    def _roots(self) -> Any:
+        if self.authorities is None:
+            return None
+        return trustRootFromCertificates([Certificate.loadPEM(pem) for pem in _certificates(self.authorities)])
+
+    def _own(self) -> Any:
+        return PrivateCertificate.loadPEM(self.identity) if self.identity is not None else None
+
+    def _create(self, host: str) -> object:
         if not self.verify or self.pin is not None:
-            return lambda: _Unverified(host, own)
-        roots = None
-        if self.authorities is not None:
-            roots = trustRootFromCertificates(
-                [Certificate.loadPEM(pem) for pem in _certificates(self.authorities)]
-            )
-        return lambda: optionsForClientTLS(host, roots, own)
+            return _Unverified(host, self._own())
+        return optionsForClientTLS(host, self._roots(), self._own())
 
     def wrong(self, transport: Any) -> str | None:
         """What is wrong with the certificate that the server showed, after the handshake."""
@@ -64,9 +75,15 @@ class Trust:
         return None
 
 
-def _certificates(pem: str) -> list[str]:
+@lru_cache(maxsize=64)
+def _creator(trust: Trust, host: str) -> object:
+    """Kept: reading the authorities of the system takes tens of milliseconds."""
+    return trust._create(host)
+
+
+def _certificates(pem: str) -> list[bytes]:
     end = "-----END CERTIFICATE-----"
-    return [part + end for part in pem.split(end)[:-1]]
+    return [(part + end).encode("ascii", "replace") for part in pem.split(end)[:-1]]
 
 
 @implementer(IOpenSSLClientConnectionCreator)

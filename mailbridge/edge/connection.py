@@ -1,40 +1,36 @@
 """A connection to an SMTP or LMTP server: carries out the steps of `smtp.client`, in time, with TLS and a transcript.
 
 One Deferred at a time, which always fires: with what the steps return, or with the one thing that went wrong.
-Cancelling it closes the connection at once. An answer that comes before its command is a fault of the server, so a reply injected
-in clear, or sent ahead of the content, is never believed.
+Cancelling it closes the connection at once. An answer that comes before its command is a fault of the server, so a
+reply injected in clear, or sent ahead of the content, is never believed.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPullProducer, IReactorTime
-from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.protocol import connectionDone
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailbridge.edge.contentflow import ContentFlow, Source
+from mailbridge.edge.deadline import Deadline
 from mailbridge.edge.transport import set_no_delay
 from mailbridge.errors import MailbridgeError
-from mailbridge.lines import DotStuffer
 from mailbridge.smtp.answer import Answer, AnswerError, AnswerReader
+from mailbridge.smtp.client import LoginFailed, Refused, Unable
 from mailbridge.smtp.steps import LIMITS, Encrypt, Hear, Phase, Say, Step, Steps, Stream
 
 T = TypeVar("T")
 
-
-class Source(Protocol):
-    """The content to send: `size` octets with CR LF line ends, in chunks of at most 64 KiB."""
-
-    size: int
-
-    def chunks(self) -> Iterator[bytes]:
-        """From the start, each time."""
+MOST_WAITING = 1024 * 1024
+"""Octets of replies that may wait for their turn: some hundred for each pipelined recipient, and many spare."""
 
 
 class Interrupted(MailbridgeError):
@@ -62,10 +58,10 @@ class EarlyAnswer(MailbridgeError):
         self.answer = answer
 
 
-@implementer(IHandshakeListener, IPullProducer)
-class Connection(TwistedProtocol):
-    """One connection. `limits` are seconds by phase; `tls()` makes what startTLS takes, `verify(transport)` says what is
-    wrong with the certificate; `note(line)` takes transcript lines, `<- ` heard and `-> ` said.
+@implementer(IHandshakeListener)
+class Connection(Protocol):
+    """One connection. `limits` are seconds by phase; `tls()` makes what startTLS takes, `verify(transport)` says what
+    is wrong with the certificate; `note(line)` takes transcript lines, `<- ` heard and `-> ` said.
     """
 
     transport: Any
@@ -78,73 +74,93 @@ class Connection(TwistedProtocol):
         note: Callable[[str], object] | None = None,
         verify: Callable[[Any], str | None] | None = None,
     ) -> None:
-        self._clock = clock
         self._limits = {**LIMITS, **(limits or {})}
+        self._deadline = Deadline(clock, self._too_slow)
         self._tls = tls
         self._note = note
         self._verify = verify
         self._reader = AnswerReader()
         self._answers: deque[Answer] = deque()
+        self._waiting_octets = 0
         self._steps: Steps[Any] | None = None
         self._result: Deferred[Any] | None = None
         self._source: Source | None = None
-        self._chunks: Iterator[bytes] | None = None
-        self._dots: DotStuffer | None = None
+        self._flow: ContentFlow | None = None
         self._phase = Phase.CONNECT
         self._listening = False
         self._encrypting = False
-        self._after_content = False
-        self._timer: IDelayedCall | None = None
-        self._lost: MailbridgeError | None = None
+        self.after_content = False
+        self._farewell = False
+        self._lost: Exception | None = None
         self.encrypted = False
 
     # --- the caller's side --------------------------------------------------------------------------------------------
 
     @property
     def usable(self) -> bool:
-        """Whether more steps may be run."""
-        return self._lost is None and self._steps is None
+        """Whether more steps may be run: nothing is under way, and the server has not said goodbye."""
+        return self._lost is None and self._steps is None and not self._farewell
+
+    @property
+    def buffered(self) -> int:
+        """Octets from the server that are kept."""
+        return self._reader.held + self._waiting_octets
 
     def run(self, steps: Steps[T], source: Source | None = None) -> Deferred[T]:
-        """Carry out `steps`. `source` is the content for a Stream."""
-        if not self.usable:
-            raise RuntimeError("the connection is busy or gone")
+        """Carry out `steps`. `source` is the content for a Stream. Raises RuntimeError while others are under way."""
+        if self._steps is not None:
+            raise RuntimeError("the connection is busy")
+        if self._lost is not None:
+            return fail(self._lost)
         self._source = source
-        self._after_content = False
+        self.after_content = False
         self._steps = steps
-        self._result = Deferred(self._cancelled)
-        result = self._result
-        self._go_on(None)
+        result: Deferred[T] = Deferred(self._cancelled)
+        self._result = result
+        self._go_on()
         return result
 
     def abort(self) -> None:
         """Close at once."""
-        self._lost = self._lost or Interrupted(self._phase, "closed by this side", self._after_content)
-        self._stop_timer()
-        if self.transport is not None:
-            self.transport.abortConnection()
+        self._end(Interrupted(self._phase, "closed by this side", self.after_content))
 
     def _cancelled(self, _result: Deferred[Any]) -> None:
+        if self._steps is not None:
+            self._steps.close()
         self._steps = self._result = None
-        self._stop_sending()
         self.abort()
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
-    def _go_on(self, value: Any) -> None:
-        """Run the steps until one has to wait."""
+    def _go_on(self, value: Any = None, error: Exception | None = None) -> None:
+        """Run the steps until one has to wait; `error` is raised in them, where they wait."""
         while self._steps is not None:
             try:
-                step = self._steps.send(value)
+                step = self._steps.send(value) if error is None else self._steps.throw(error)
+            except StopIteration as stop:
+                self._finish().callback(stop.value)
+                return
+            except Exception as reason:
+                if not isinstance(reason, Refused | Unable | LoginFailed):
+                    self._end(reason)
+                self._finish().errback(Failure())
+                return
+            value = error = None
+            try:
                 if self._begin(step):
                     return
-            except StopIteration as stop:
-                self._finish(stop.value)
-                return
-            except Exception:
-                self._fail(Failure())
-                return
-            value = self._answers.popleft() if isinstance(step, Hear) else None
+            except Exception as reason:
+                self._end(reason)
+                error = reason
+            else:
+                value = self._next_answer() if isinstance(step, Hear) else None
+
+    def _finish(self) -> Deferred[Any]:
+        result, self._result, self._steps = self._result, None, None
+        self._listening = False
+        self._deadline.stop()
+        assert result is not None
+        return result
 
     def _begin(self, step: Step) -> bool:
         """Begin a step; True when it has to wait."""
@@ -152,12 +168,16 @@ class Connection(TwistedProtocol):
             self._phase = step.phase
             if self._answers:
                 return False
+            if self._lost is not None:
+                raise self._lost
             self._listening = True
-            self._start_timer()
+            self._deadline.set(self._limits[step.phase])
             return True
         if self._answers or self._reader.surplus:
             unasked = self._answers[0] if self._answers else "part of a reply"
             raise AnswerError(f"the server answered before it was asked: {unasked}")
+        if self._lost is not None:
+            raise self._lost
         if isinstance(step, Say):
             self._say(step)
             return False
@@ -170,24 +190,30 @@ class Connection(TwistedProtocol):
     def _say(self, step: Say) -> None:
         if self._note is not None:
             shown = step.shown if step.shown is not None else step.octets.decode("utf-8", "replace")
-            for line in shown.rstrip("\r\n").split("\r\n"):
+            for line in shown.removesuffix("\r\n").split("\r\n"):
                 self._note(f"-> {line}")
+        self._reader.hide(*step.secrets)
         self.transport.write(step.octets)
 
-    def _finish(self, value: Any) -> None:
-        result, self._result, self._steps = self._result, None, None
-        self._stop_timer()
-        if result is not None:
-            result.callback(value)
-
-    def _fail(self, failure: Failure) -> None:
-        result, self._result, self._steps = self._result, None, None
-        self._stop_timer()
+    def _end(self, reason: Exception) -> None:
+        """Nothing more is said or heard on this connection."""
+        if self._lost is None:
+            self._lost = reason
+        self._deadline.stop()
         self._stop_sending()
-        if isinstance(failure.value, AnswerError | EarlyAnswer | Interrupted | TLSFailed):
-            self.abort()
-        if result is not None:
-            result.errback(failure)
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _break_off(self, reason: Exception) -> None:
+        """End, and tell the steps. What was heard before is still theirs."""
+        self._end(reason)
+        if self._steps is None:
+            return
+        if self._listening and self._answers:
+            self._listening = False
+            self._go_on(self._next_answer())
+        else:
+            self._go_on(error=reason)
 
     # --- octets -------------------------------------------------------------------------------------------------------
 
@@ -201,30 +227,44 @@ class Connection(TwistedProtocol):
             return
         try:
             for answer in self._reader.feed(data):
-                if self._note is not None:
-                    self._note(f"<- {answer}")
-                self._answers.append(answer)
-                if len(self._answers) > MOST_AHEAD:
-                    raise AnswerError("the server sends replies that nobody asked for")
-        except AnswerError:
-            self._fail(Failure())
-            self.abort()
+                self._heard(answer)
+        except AnswerError as error:
+            self._break_off(error)
             return
-        if self._chunks is not None and self._answers:
-            self._fail(Failure(EarlyAnswer(self._answers.popleft())))
-        elif self._listening and self._answers:
+        if not self._answers:
+            return
+        if self._flow is not None:
+            answer = self._next_answer()
+            early = f"the server said {answer} before it had the content"
+            self._break_off(EarlyAnswer(answer) if answer.code >= 400 else AnswerError(early))
+        elif self._listening:
             self._listening = False
-            self._stop_timer()
-            self._go_on(self._answers.popleft())
+            self._go_on(self._next_answer())
+
+    def _heard(self, answer: Answer) -> None:
+        if self._note is not None:
+            enhanced = f"{answer.enhanced} " if answer.enhanced else ""
+            for left, line in zip(range(len(answer.lines) - 1, -1, -1), answer.lines, strict=True):
+                self._note(f"<- {answer.code}{'-' if left else ' '}{enhanced}{line}")
+        self._answers.append(answer)
+        self._farewell = self._farewell or answer.closing
+        self._waiting_octets += _weight(answer)
+        if self._waiting_octets > MOST_WAITING:
+            raise AnswerError("the server sends replies that nobody asked for")
+
+    def _next_answer(self) -> Answer:
+        answer = self._answers.popleft()
+        self._waiting_octets -= _weight(answer)
+        return answer
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The server, the network or TLS ended it."""
+        if self._lost is not None:
+            return
         if self._encrypting:
-            lost: MailbridgeError = TLSFailed(f"the TLS handshake failed: {_why(reason)}")
+            self._break_off(TLSFailed(f"the TLS handshake failed: {_why(reason)}"))
         else:
-            lost = Interrupted(self._phase, _why(reason), self._after_content)
-        self._lost = self._lost or lost
-        self._fail(Failure(self._lost))
+            self._break_off(Interrupted(self._phase, _why(reason), self.after_content))
 
     # --- TLS ----------------------------------------------------------------------------------------------------------
 
@@ -233,20 +273,21 @@ class Connection(TwistedProtocol):
             raise TLSFailed("TLS is not set up on this side")
         self._phase = Phase.TLS
         self._encrypting = True
-        self._start_timer()
+        self._deadline.set(self._limits[Phase.TLS])
         self._reader.forget()
         self.transport.startTLS(self._tls())
 
     def handshakeCompleted(self) -> None:
         """TLS stands; the certificate may still be the wrong one."""
+        if self._lost is not None or not self._encrypting:
+            return
         self._encrypting = False
-        self._stop_timer()
         wrong = self._verify(self.transport) if self._verify is not None else None
         if wrong is not None:
-            self._fail(Failure(TLSFailed(wrong)))
+            self._break_off(TLSFailed(wrong))
             return
         self.encrypted = True
-        self._go_on(None)
+        self._go_on()
 
     # --- content ------------------------------------------------------------------------------------------------------
 
@@ -254,70 +295,45 @@ class Connection(TwistedProtocol):
         if self._source is None:
             raise RuntimeError("there is no content to send")
         self._phase = Phase.CONTENT
-        self._chunks = self._source.chunks()
-        self._dots = None if step.chunked else DotStuffer()
-        if step.chunked:
-            self.transport.write(b"BDAT %d LAST\r\n" % self._source.size)
         if self._note is not None:
             self._note(f"-> ({self._source.size} octets of content)")
-        self._start_timer()
-        self.transport.registerProducer(self, False)
+        self._deadline.set(self._limits[Phase.CONTENT])
+        self._flow = ContentFlow(self.transport, self._source, step.chunked, self._moved, self._streamed)
+        self._flow.start()
 
-    def resumeProducing(self) -> None:
-        """The transport has room for the next chunk."""
-        if self._chunks is None:
-            return
-        self._stop_timer()
-        self._start_timer()
-        try:
-            chunk = next(self._chunks, None)
-        except Exception:
-            self._fail(Failure())  # the message cannot be ended now: an end would make half of it a whole one
-            self.abort()
-            return
-        if chunk is not None:
-            self.transport.write(self._dots.feed(chunk) if self._dots is not None else chunk)
-            return
-        end = self._dots.finish() if self._dots is not None else b""
-        self._stop_sending()
-        self._stop_timer()
-        if end:
-            self.transport.write(end)
-        self._after_content = True
-        self._go_on(None)
+    def _moved(self) -> None:
+        self._deadline.set(self._limits[Phase.CONTENT])
 
-    def stopProducing(self) -> None:
-        """The connection is going; `connectionLost` says the rest."""
-        self._chunks = None
+    def _streamed(self, error: Exception | None) -> None:
+        self._flow = None
+        if error is not None:
+            self._break_off(error)  # the message cannot be ended now: an end would make half of it a whole one
+            return
+        self.after_content = True
+        self._go_on()
 
     def _stop_sending(self) -> None:
-        if self._chunks is not None:
-            self._chunks = None
-            self.transport.unregisterProducer()
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            flow.stop()
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
-    def _start_timer(self) -> None:
-        self._timer = self._clock.callLater(self._limits[self._phase], self._too_slow, self._phase)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _too_slow(self, phase: Phase) -> None:
-        self._timer = None
+    def _too_slow(self) -> None:
+        phase = self._phase
         text = f"nothing from the server for {self._limits[phase]:g} seconds"
-        self._fail(Failure(TooSlow(phase, text, self._after_content)))
+        self._break_off(TooSlow(phase, text, self.after_content))
 
 
-MOST_AHEAD = 4096
-"""Replies that may wait: one for each pipelined recipient, and some."""
+def _weight(answer: Answer) -> int:
+    """About what an answer takes in memory."""
+    return sum(len(line) + 64 for line in answer.lines) + 64
 
 
 def _why(reason: Failure) -> str:
-    if reason.check(ConnectionDone):
+    if reason.check(ConnectionDone, ConnectionLost):
         return "the server closed the connection"
-    if reason.check(CancelledError):
-        return "given up"
+    error = reason.value
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        return "; ".join(str(detail[-1]) for detail in error.args[0]) or "an error of TLS"
     return reason.getErrorMessage() or "lost"

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.protocol import Factory
 
 from mailbridge.edge.clienttls import Trust
-from mailbridge.edge.connection import Connection, Source, TLSFailed
+from mailbridge.edge.connection import Connection, TLSFailed, TooSlow
+from mailbridge.edge.contentflow import Source
 from mailbridge.edge.transport import tls_facts
 from mailbridge.errors import MailbridgeError
 from mailbridge.sasl.client import ClientMechanism
@@ -26,8 +28,8 @@ from mailbridge.smtp.steps import LIMITS, Encrypt, Phase, Say, Steps, hear
 SECURE = "secure"
 INSECURE = "insecure"
 TLSPolicy = Callable[[int, str], Any]
-"""Asked when TLS cannot be set up, with the server's code (0 if there is none) and a text: `secure` gives this server up,
-`insecure` goes on in clear. May return a Deferred."""
+"""Asked when TLS cannot be set up, with the server's code (0 if there is none) and a text: `secure` gives this server
+up, `insecure` goes on in clear. May return a Deferred."""
 
 
 @frozen
@@ -46,9 +48,9 @@ class Server:
 
 @frozen
 class Login:
-    """How to log in. `mechanisms(server, encrypted)` makes them anew, strongest first, without those that would show the
-    password in clear where that is not allowed; it may return a Deferred (a token has to be fetched). With `required`
-    false a refused login is no failure.
+    """How to log in. `mechanisms(server, encrypted)` makes them anew, strongest first, without those that would show
+    the password in clear where that is not allowed; it may return a Deferred (a token has to be fetched). With
+    `required` false a refused login is no failure.
     """
 
     mechanisms: Callable[[Server, bool], Any]
@@ -72,33 +74,74 @@ class Manner:
 
 
 class Conversation:
-    """An open session, greeted, encrypted and logged in as far as that goes: ready for transactions."""
+    """An open session, greeted, encrypted and logged in as far as that goes: ready for transactions, one at a time."""
 
-    def __init__(self, connection: Connection, server: Server, capabilities: Capabilities, mechanism: str | None) -> None:
-        self.connection = connection
+    def __init__(
+        self, connection: Connection, server: Server, capabilities: Capabilities, mechanism: str | None
+    ) -> None:
+        self._connection = connection
+        self._begun = False
         self.server = server
         self.capabilities = capabilities
         self.mechanism = mechanism
         self.transactions = 0
 
     @property
+    def usable(self) -> bool:
+        """Whether another transaction may be tried here."""
+        return self._connection.usable
+
+    @property
     def tls(self) -> str | None:
         """Protocol and cipher."""
-        return tls_facts(self.connection.transport) if self.connection.encrypted else None
+        return tls_facts(self._connection.transport) if self._connection.encrypted else None
+
+    @property
+    def after_content(self) -> bool:
+        """Whether all content of the last transaction has gone out, so that the server may have the message."""
+        return self._connection.after_content
 
     def send(self, mail: Outgoing, source: Source, at_least_one: bool = True) -> Deferred[Sent]:
-        """One transaction; after a failure that leaves the session whole, RSET is due (see `reset`)."""
+        """One transaction (see `smtp.client.send`); says RSET first when the one before was left open.
+
+        Fails with Refused, Unable, EarlyAnswer, Interrupted, TooSlow or AnswerError. Cancelling closes the connection.
+        """
         self.transactions += 1
-        steps = client.send(mail, self.capabilities, lmtp=self.server.lmtp, at_least_one=at_least_one)
-        return self.connection.run(steps, source)
+        return self._connection.run(self._transaction(mail, at_least_one), source)
+
+    def _transaction(self, mail: Outgoing, at_least_one: bool) -> Steps[Sent]:
+        if self._begun:
+            yield from client.reset()
+        self._begun = True
+        sent = yield from client.send(mail, self.capabilities, lmtp=self.server.lmtp, at_least_one=at_least_one)
+        self._begun = not sent.final
+        return sent
 
     def say(self, steps: Steps[Any]) -> Deferred[Any]:
-        """Other steps: RSET, QUIT."""
-        return self.connection.run(steps)
+        """Other steps."""
+        return self._connection.run(steps)
+
+    async def quit(self) -> None:
+        """Say QUIT and close. Whatever happens meanwhile changes nothing any more, so it never fails."""
+        try:
+            if self.usable:
+                await self.say(client.quit())
+        except (MailbridgeError, CancelledError):
+            pass
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close at once."""
+        self._connection.abort()
 
 
 def open_session(reactor: Any, server: Server, manner: Manner) -> Deferred[Conversation]:
-    """Connect and get ready. Fails with what went wrong; the connection is closed then, and when it is cancelled."""
+    """Connect and get ready. Fails with what went wrong; the connection is closed then, and when it is cancelled.
+
+    TLSFailed, TLSRefused, LoginFailed, SASLError, Refused (greeting, EHLO), Interrupted, TooSlow or AnswerError, or
+    what Twisted says about names and connecting (DNSLookupError, ConnectError and others).
+    """
     return Deferred.fromCoroutine(_open(reactor, server, manner))
 
 
@@ -108,9 +151,10 @@ async def _open(reactor: Any, server: Server, manner: Manner) -> Conversation:
         connection = await _connect(reactor, server, manner)
         try:
             return await _get_ready(connection, server, manner, tls)
-        except TLSFailed as error:
+        except (TLSFailed, TooSlow) as error:
             connection.abort()
-            if tls != "opportunistic" or await _policy(manner, 0, str(error)) != INSECURE:
+            slow = isinstance(error, TooSlow) and error.phase is not Phase.TLS
+            if slow or tls != "opportunistic" or await _policy(manner, 0, str(error)) != INSECURE:
                 raise
             tls = "off"  # the handshake spoilt the connection: the policy's `insecure` needs a new one
         except BaseException:
@@ -119,45 +163,49 @@ async def _open(reactor: Any, server: Server, manner: Manner) -> Conversation:
 
 
 async def _connect(reactor: Any, server: Server, manner: Manner) -> Connection:
+    """A connection to the first address that answers (RFC 8305); the limit covers the look-up too."""
     seconds = manner.limits.get(Phase.CONNECT, LIMITS[Phase.CONNECT])
+    options = server.trust.creator(server.host) if server.tls != "off" else None
     endpoint = HostnameEndpoint(reactor, server.host, server.port, timeout=seconds, bindAddress=manner.bind)
-    trust = server.trust
     factory = Factory.forProtocol(
-        lambda: Connection(reactor, manner.limits, trust.creator(server.host), manner.note, trust.wrong)
+        lambda: Connection(reactor, manner.limits, lambda: options, manner.note, server.trust.wrong)
     )
     factory.noisy = False
-    connection: Connection = await endpoint.connect(factory)
+    connecting: Deferred[Any] = endpoint.connect(factory)
+    try:
+        connection: Connection = await connecting.addTimeout(seconds, reactor)
+    except DeferredTimeout:
+        raise TooSlow(Phase.CONNECT, f"no connection within {seconds:g} seconds", False) from None
     return connection
 
 
 async def _get_ready(connection: Connection, server: Server, manner: Manner, tls: str) -> Conversation:
-    name, lmtp = manner.client_name, server.lmtp
     if tls == "implicit":
         await connection.run(_begin_tls())
     await connection.run(client.greet())
-    capabilities = await connection.run(client.hello(name, lmtp))
+    capabilities = await connection.run(client.hello(manner.client_name, server.lmtp))
     if tls in ("opportunistic", "require"):
         capabilities = await _start_tls(connection, server, manner, tls, capabilities)
     mechanism = None
     if manner.login is not None:
         mechanism = await _log_in(connection, server, manner.login, capabilities)
-        if mechanism is not None:
-            capabilities = await connection.run(client.hello(name, lmtp))
     return Conversation(connection, server, capabilities, mechanism)
 
 
 async def _start_tls(
     connection: Connection, server: Server, manner: Manner, tls: str, capabilities: Capabilities
 ) -> Capabilities:
-    if "STARTTLS" not in capabilities:
-        code, text = 0, "the server does not offer STARTTLS"
-        if tls == "opportunistic" and manner.tls_policy is None:
-            return capabilities
-    else:
+    """The capabilities after STARTTLS, or those in clear where policy says so. Raises TLSRefused."""
+    code, text = 0, "the server does not offer STARTTLS"
+    if "STARTTLS" in capabilities:
         try:
-            return await connection.run(client.encrypt(manner.client_name, server.lmtp))
+            await connection.run(client.start_tls())
         except client.Refused as refused:
+            if refused.answer.closing:
+                raise
             code, text = refused.answer.code, str(refused.answer)
+        else:
+            return await connection.run(client.hello(manner.client_name, server.lmtp))
     if tls == "opportunistic" and await _policy(manner, code, text) == INSECURE:
         return capabilities
     raise TLSRefused(f"no TLS with {server}: {text}")

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from mailbridge.errors import MailbridgeError
 from mailbridge.sasl.prep import prepare
 
-MOST_ITERATIONS = 600_000
+FEWEST_ITERATIONS, MOST_ITERATIONS = 4096, 150_000
+"""Of SCRAM: fewer help a false server to guess the password (RFC 7677 4), more would hold up the reactor."""
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class MechanismFailed(MailbridgeError):
@@ -23,10 +25,14 @@ class MechanismFailed(MailbridgeError):
 
 
 class ClientMechanism:
-    """One login with one mechanism. `start` gives the initial response (None: there is none), `step` an answer."""
+    """One login with one mechanism. `start` gives the initial response (None: there is none), `step` an answer.
+
+    `secrets` are octets that no text may show once they have been sent.
+    """
 
     name = ""
     satisfied = True
+    secrets: tuple[bytes, ...] = ()
 
     def start(self) -> bytes | None:
         """The initial response."""
@@ -43,7 +49,9 @@ class Plain(ClientMechanism):
     name = "PLAIN"
 
     def __init__(self, user: str, password: str) -> None:
-        self._response = b"\0%s\0%s" % (prepare(user).encode("utf-8"), prepare(password).encode("utf-8"))
+        secret = prepare(password).encode("utf-8")
+        self._response = b"\0%s\0%s" % (prepare(user).encode("utf-8"), secret)
+        self.secrets = (secret,)
 
     def start(self) -> bytes | None:
         """User and password."""
@@ -57,6 +65,7 @@ class Login(ClientMechanism):
 
     def __init__(self, user: str, password: str) -> None:
         self._answers = [user.encode("utf-8"), password.encode("utf-8")]
+        self.secrets = (self._answers[1],)
 
     def step(self, challenge: bytes) -> bytes:
         """The next of the two."""
@@ -104,8 +113,10 @@ class Scram(ClientMechanism):
             self.satisfied = True
             return b""
         match = self._FIRST.fullmatch(challenge)
-        if match is None or not match[1].startswith(self._nonce) or not 1 <= int(match[3]) <= MOST_ITERATIONS:
+        if match is None or not match[1].startswith(self._nonce):
             raise MechanismFailed("this is no SCRAM server-first message")
+        if not FEWEST_ITERATIONS <= int(match[3]) <= MOST_ITERATIONS:
+            raise MechanismFailed("the server's number of SCRAM iterations is out of bounds")
         salted = hashlib.pbkdf2_hmac("sha256", self._password, b64decode(match[2]), int(match[3]))
         final = b"c=biws,r=" + match[1]
         message = self._bare + b"," + challenge + b"," + final
@@ -121,30 +132,56 @@ class DigestMD5(ClientMechanism):
     name = "DIGEST-MD5"
     _PAIR = re.compile(rb'\s*([a-zA-Z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",\s]*))\s*(?:,|$)')
 
-    def __init__(self, user: str, password: str, host: str, nonce: bytes) -> None:
-        self._user, self._password = user.encode("utf-8"), password.encode("utf-8")
-        self._uri = b"smtp/" + host.encode("ascii", "replace")
+    def __init__(self, user: str, password: str, host: str, nonce: bytes, service: str = "smtp") -> None:
+        self._user, self._password = user, password
+        self._uri = f"{service}/{host}".encode("ascii", "replace")
         self._nonce = nonce
-        self._answered = False
+        self._proof_of_server: bytes | None = None
 
     def step(self, challenge: bytes) -> bytes:
-        """The response to the challenge; nothing to the server's `rspauth`."""
-        if self._answered:
+        """The response to the challenge; nothing to the server's `rspauth`, once it is right."""
+        given: dict[bytes, bytes] = {}
+        for match in self._PAIR.finditer(challenge):
+            given.setdefault(match[1].lower(), match[2] if match[2] is not None else match[3])
+        if self._proof_of_server is not None:
+            if not hmac.compare_digest(given.get(b"rspauth", b""), self._proof_of_server):
+                raise MechanismFailed("the server does not know the password itself")
             return b""
-        given = {match[1].lower(): match[2] if match[2] is not None else match[3]
-                 for match in self._PAIR.finditer(challenge)}
         nonce, realm = given.get(b"nonce", b""), given.get(b"realm", b"")
-        if not nonce or any(c in nonce + realm for c in b'"\\\r\n'):
+        offered = _words(given.get(b"qop", b"auth"))
+        if not nonce or any(c in nonce + realm for c in b'"\\\r\n') or b"auth" not in offered:
             raise MechanismFailed("this is no DIGEST-MD5 challenge")
-        self._answered = True
-        secret = hashlib.md5(b":".join((self._user, realm, self._password)), usedforsecurity=False).digest()
+        secret = hashlib.md5(
+            b":".join((_hashed(self._user), realm, _hashed(self._password))), usedforsecurity=False
+        ).digest()
         first = _md5(secret + b":" + nonce + b":" + self._nonce)
-        proof = _md5(b":".join((first, nonce, b"00000001", self._nonce, b"auth", _md5(b"AUTHENTICATE:" + self._uri))))
-        user = self._user.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        proof, self._proof_of_server = (
+            _md5(b":".join((first, nonce, b"00000001", self._nonce, b"auth", _md5(verb + b":" + self._uri))))
+            for verb in (b"AUTHENTICATE", b"")
+        )
+        user = self._user.encode("utf-8").replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         return (
             b'charset=utf-8,username="%s",realm="%s",nonce="%s",nc=00000001,cnonce="%s",digest-uri="%s",response=%s,'
             b"qop=auth" % (user, realm, nonce, self._nonce, self._uri, proof)
         )
+
+
+def _words(octets: bytes) -> list[bytes]:
+    return [word.strip().lower() for word in octets.split(b",")]
+
+
+def _hashed(text: str) -> bytes:
+    """The form that is hashed: ISO 8859-1 where the text fits into that, else UTF-8 (RFC 2831 2.1.2.1)."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8")
+
+
+def _bearer(token: str) -> bytes:
+    if not _TOKEN.fullmatch(token):
+        raise MechanismFailed("the token has a character in it that no token has")
+    return token.encode("ascii")
 
 
 def _md5(octets: bytes) -> bytes:
@@ -157,7 +194,9 @@ class XOAuth2(ClientMechanism):
     name = "XOAUTH2"
 
     def __init__(self, user: str, token: str, two_step: bool = False) -> None:
-        self._response = b"user=%s\x01auth=Bearer %s\x01\x01" % (user.encode("utf-8"), token.encode("ascii"))
+        secret = _bearer(token)
+        self._response = b"user=%s\x01auth=Bearer %s\x01\x01" % (prepare(user).encode("utf-8"), secret)
+        self.secrets = (secret,)
         self._two_step = two_step
         self._sent = False
 
@@ -182,10 +221,12 @@ class OAuthBearer(ClientMechanism):
     name = "OAUTHBEARER"
 
     def __init__(self, user: str, token: str, host: str, port: int) -> None:
-        name = user.replace("=", "=3D").replace(",", "=2C").encode("utf-8")
+        name = prepare(user).replace("=", "=3D").replace(",", "=2C").encode("utf-8")
+        secret = _bearer(token)
         self._response = b"n,a=%s,\x01host=%s\x01port=%d\x01auth=Bearer %s\x01\x01" % (
-            name, host.encode("ascii", "replace"), port, token.encode("ascii")
+            name, host.encode("ascii", "replace"), port, secret
         )
+        self.secrets = (secret,)
 
     def start(self) -> bytes | None:
         """The token."""

@@ -1,7 +1,7 @@
 """Replies of an SMTP server, read from octets it may have chosen to hurt us (RFC 5321 4.2).
 
 Bounded in every direction: line, lines, octets in all. Codes of one reply must agree, and a 1yz is an error. What is
-kept of the text is printable. Whatever arrives beyond the replies that were asked for stays in `surplus`.
+kept of the text is printable, and what was said in secret is not repeated when the server repeats it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from mailbridge.errors import MailbridgeError
 LONGEST_LINE = 4096
 MOST_LINES = 256
 MOST_OCTETS = 64 * 1024
+MOST_SHOWN = 1000
+"""Characters of a reply in an error text."""
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
+_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/=]{8,}")
 
 
 class AnswerError(MailbridgeError):
@@ -49,12 +52,17 @@ class Answer:
         return self.code >= 500
 
     @property
+    def closing(self) -> bool:
+        """421: the server ends the session (RFC 5321 3.8)."""
+        return self.code == 421
+
+    @property
     def text(self) -> str:
         """The lines as one."""
         return " ".join(line for line in self.lines if line)
 
     def __str__(self) -> str:
-        return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
+        return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)[:MOST_SHOWN]
 
 
 class AnswerReader:
@@ -65,22 +73,35 @@ class AnswerReader:
         self._code = b""
         self._lines: list[str] = []
         self._size = 0
+        self._secrets: tuple[bytes, ...] = ()
 
     @property
     def surplus(self) -> bool:
         """Whether octets have arrived that no reply was made of yet."""
         return bool(self._buffer or self._lines)
 
+    @property
+    def held(self) -> int:
+        """Octets kept for a reply that is not complete."""
+        return len(self._buffer) + self._size
+
+    def hide(self, *secrets: bytes) -> None:
+        """Show `***` from now on where a reply repeats one of `secrets`, or eight characters of its base64 form."""
+        self._secrets += tuple(secret for secret in secrets if secret)
+
     def feed(self, octets: bytes) -> Iterator[Answer]:
-        """The replies completed by `octets`."""
-        self._buffer += octets
-        while (end := self._buffer.find(b"\n")) >= 0:
-            line, self._buffer = self._buffer[:end], self._buffer[end + 1:]
-            answer = self._take(line.removesuffix(b"\r"))
+        """The replies completed by `octets`; take them all before you look at anything else."""
+        data = self._buffer + octets
+        self._buffer = b""
+        at = 0
+        while (end := data.find(b"\n", at)) >= 0:
+            answer = self._take(data[at:end].removesuffix(b"\r"))
+            at = end + 1
             if answer is not None:
                 yield answer
-        if len(self._buffer) > LONGEST_LINE:
+        if len(data) - at > LONGEST_LINE:
             raise AnswerError(f"the server sent a line of more than {LONGEST_LINE} octets")
+        self._buffer = data[at:]
 
     def forget(self) -> None:
         """Drop what is unread (the start of TLS: nothing said in clear counts)."""
@@ -91,6 +112,8 @@ class AnswerReader:
     def _take(self, line: bytes) -> Answer | None:
         if len(line) > LONGEST_LINE:
             raise AnswerError(f"the server sent a line of more than {LONGEST_LINE} octets")
+        if self._secrets:
+            line = self._masked(line)
         match = _LINE.fullmatch(line)
         if match is None:
             raise AnswerError(f"the server sent {_printable(line)[:60]!r}, which is no SMTP reply")
@@ -110,6 +133,13 @@ class AnswerReader:
         if enhanced:
             lines = [line.removeprefix(enhanced).strip() for line in lines]
         return Answer(int(code), enhanced, tuple(lines))
+
+    def _masked(self, line: bytes) -> bytes:
+        for secret in self._secrets:
+            line = line.replace(secret, b"***")
+        return _BASE64_RUN.sub(
+            lambda match: b"***" if any(match[0] in secret for secret in self._secrets) else match[0], line
+        )
 
 
 def _printable(octets: bytes) -> str:

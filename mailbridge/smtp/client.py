@@ -1,8 +1,8 @@
 """The client's side of SMTP and LMTP as steps, without I/O (RFC 5321, 1870, 2033, 2920, 3030, 3207, 3461, 4954, 6531).
 
-Each function is one part of a session: `greet`, `hello`, `encrypt`, `login`, `send`, `reset`, `quit`. They yield steps
-(see `smtp.steps`) and return a value or raise. Nothing that comes from outside is put into a command without being an
-Address, a number or xtext, so no argument can become a second command.
+Each function is one part of a session: `greet`, `hello`, `start_tls`, `login`, `send`, `reset`, `quit`. They yield
+steps (see `smtp.steps`) and return a value or raise. Nothing that comes from outside is put into a command without
+being an Address, a number or xtext, so no argument can become a second command.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from mailbridge.sasl.client import ClientMechanism, MechanismFailed
 from mailbridge.smtp.answer import Answer, AnswerError
 from mailbridge.smtp.capabilities import Capabilities
 from mailbridge.smtp.outgoing import Outgoing, Recipient, Sent, xtext
-from mailbridge.smtp.steps import Encrypt, Hear, Phase, Say, Steps, Stream, hear
+from mailbridge.smtp.steps import Encrypt, Phase, Say, Steps, Stream, hear
 
+MOST_CHALLENGES = 8
+"""No mechanism needs more; a hostile server could go on for ever."""
 _IN_CLEAR = frozenset({"PLAIN", "LOGIN"})
+
+
+NO_WORD = Answer(451, "4.4.2", ("the connection ended before the answer for this recipient",))
 
 
 class Refused(MailbridgeError):
@@ -70,15 +75,16 @@ def hello(name: str, lmtp: bool = False) -> Steps[Capabilities]:
     return Capabilities()
 
 
-def encrypt(name: str, lmtp: bool = False) -> Steps[Capabilities]:
-    """STARTTLS and a new EHLO: what was said in clear does not count (RFC 3207 4.2). Raises Refused."""
+def start_tls() -> Steps[None]:
+    """STARTTLS and the handshake. Say `hello` again: what was said in clear does not count (RFC 3207 4.2).
+
+    Raises Refused, with the session still in clear.
+    """
     yield Say(b"STARTTLS\r\n")
     answer = yield from hear(Phase.TLS)
     if answer.code != 220:
         raise Refused(Phase.TLS, answer)
     yield Encrypt()
-    capabilities = yield from hello(name, lmtp)
-    return capabilities
 
 
 def login(mechanisms: Sequence[ClientMechanism], offered: Sequence[str]) -> Steps[str]:
@@ -96,7 +102,7 @@ def login(mechanisms: Sequence[ClientMechanism], offered: Sequence[str]) -> Step
             return mechanism.name
         last = answer
         shown = shown or (mechanism.name in _IN_CLEAR and answer.code == 535)
-        if answer.code == 421:
+        if answer.closing:
             break
     if last is None:
         raise LoginFailed(f"the server offers no login that may be used here (it has: {', '.join(offered) or 'none'})")
@@ -109,27 +115,32 @@ def _authenticate(mechanism: ClientMechanism) -> Steps[Answer]:
     if initial is None:
         yield Say(command + b"\r\n")
     else:
-        yield Say(command + b" " + (b64encode(initial) or b"=") + b"\r\n", f"AUTH {mechanism.name} ***")
-    for _ in range(8):  # no mechanism needs more; a hostile server could go on for ever
+        encoded = b64encode(initial) or b"="
+        yield Say(command + b" " + encoded + b"\r\n", f"AUTH {mechanism.name} ***", (encoded, *mechanism.secrets))
+    for _ in range(MOST_CHALLENGES):
         answer = yield from hear(Phase.AUTH)
+        if answer.code == 235 and not mechanism.satisfied:
+            raise AnswerError(f"the server took {mechanism.name} without proving that it knows the password")
         if answer.code != 334:
-            if answer.code == 235 and not mechanism.satisfied:
-                raise LoginFailed(f"the server took {mechanism.name} without proving that it knows the password")
             return answer
         try:
             response = mechanism.step(b64decode(answer.text.encode("ascii", "replace"), validate=True))
         except (ValueError, MechanismFailed):
             yield Say(b"*\r\n")
-            continue
-        yield Say(b64encode(response) + b"\r\n", "***")
+            answer = yield from hear(Phase.AUTH)
+            if answer.code < 400:
+                raise AnswerError("the server goes on with a login that was given up") from None
+            return answer
+        encoded = b64encode(response)
+        yield Say(encoded + b"\r\n", "***", (encoded, *mechanism.secrets))
     raise AnswerError("the server's login has no end")
 
 
 def send(mail: Outgoing, capabilities: Capabilities, *, lmtp: bool = False, at_least_one: bool = True) -> Steps[Sent]:
-    """One transaction. Raises Refused when nobody gets the message, Unable when the server cannot take it.
+    """One transaction, pipelined where that is offered. Without `at_least_one`, one refused recipient ends it for all.
 
-    Without `at_least_one`, one refused recipient ends it for all. A Refused at RCPT carries the last refusal; `refused`
-    of it has all.
+    Returns Sent, whose `final` is empty when nobody was taken. Raises Unable before anything is said when the server
+    cannot take the message, and Refused when it says no to MAIL or DATA, or ends the session (421).
     """
     _check(mail, capabilities)
     chunked = "CHUNKING" in capabilities and not mail.ends_in_newline
@@ -140,40 +151,63 @@ def send(mail: Outgoing, capabilities: Capabilities, *, lmtp: bool = False, at_l
         yield Say(b"".join(commands) + (b"DATA\r\n" if data_too else b""))
     else:
         yield Say(commands[0])
-    sender = yield from hear(Phase.MAIL)
+    sender = yield from _hear_open(Phase.MAIL)
     if not sender.positive and not pipelined:
         raise Refused(Phase.MAIL, sender)
-    refused: dict[Recipient, Answer] = {}
+    refused: dict[Address, Answer] = {}
     for number, recipient in enumerate(mail.recipients, 1):
         if not pipelined:
             yield Say(commands[number])
-        answer = yield from hear(Phase.RCPT)
+        answer = yield from _hear_open(Phase.RCPT)
         if not answer.positive:
-            refused[recipient] = answer
-    taken = [recipient for recipient in mail.recipients if recipient not in refused]
+            refused[recipient.address] = answer
+    taken = [recipient.address for recipient in mail.recipients if recipient.address not in refused]
     wanted = sender.positive and bool(taken) and (at_least_one or not refused)
     if data_too or (wanted and not chunked):
         if not data_too:
             yield Say(b"DATA\r\n")
-        ready = yield Hear(Phase.DATA)
+        ready = yield from _hear_open(Phase.DATA)
+        if ready.positive:
+            raise AnswerError(f"the server said {ready} to DATA")
         if ready.code == 354 and not wanted:  # RFC 2920 3.1: the server believes in recipients that it has refused
             yield Say(b".\r\n")
-            yield Hear(Phase.END)
+            yield from _hear_open(Phase.END)
         elif wanted and ready.code != 354:
-            raise Refused(Phase.DATA, ready) if not ready.positive else AnswerError(f"the server said {ready} to DATA")
+            raise Refused(Phase.DATA, ready)
     if not sender.positive:
         raise Refused(Phase.MAIL, sender)
-    refusals = {recipient.address: answer for recipient, answer in refused.items()}
     if not wanted:
-        return Sent(refusals)
+        return Sent(refused)
     yield Stream(chunked)
+    final = yield from _verdicts(taken, lmtp)
+    return Sent(refused, final)
+
+
+def _hear_open(phase: Phase) -> Steps[Answer]:
+    """A reply that is not the end of the session."""
+    answer = yield from hear(phase)
+    if answer.closing:
+        raise Refused(phase, answer)
+    return answer
+
+
+def _verdicts(taken: Sequence[Address], lmtp: bool) -> Steps[dict[Address, Answer]]:
+    """The last word for each recipient: one for all, or in LMTP one for each (RFC 2033 4.2).
+
+    If LMTP breaks off between two of them, the first have their message and the others get NO_WORD, to try again.
+    """
+    if not lmtp:
+        answer = yield from hear(Phase.END)
+        return dict.fromkeys(taken, answer)
     final: dict[Address, Answer] = {}
-    verdict: Answer | None = None
-    for recipient in taken:
-        if verdict is None or lmtp:
-            verdict = yield Hear(Phase.END)
-        final[recipient.address] = verdict
-    return Sent(refusals, final)
+    for address in taken:
+        try:
+            final[address] = yield from hear(Phase.END)
+        except MailbridgeError:
+            if not final:
+                raise
+            return {each: final.get(each, NO_WORD) for each in taken}
+    return final
 
 
 def reset() -> Steps[Answer]:

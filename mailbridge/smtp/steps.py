@@ -10,7 +10,7 @@ from collections.abc import Generator
 from enum import Enum
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mailbridge.smtp.answer import Answer
 
@@ -51,10 +51,14 @@ LIMITS: dict[Phase, float] = {
 
 @frozen
 class Say:
-    """Send octets; `shown` stands in transcripts instead of them when they hold a secret. No result."""
+    """Send octets; `shown` stands in transcripts instead of them when they hold a secret. No result.
 
-    octets: bytes
+    `secrets` are hidden in whatever the server says from now on: some repeat what they did not understand.
+    """
+
+    octets: bytes = field(repr=False)
     shown: str | None = None
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @frozen
