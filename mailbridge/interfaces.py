@@ -137,23 +137,6 @@ class ITarget(Interface):
         """How many attempts may run at once in a lane; the queue keeps to it."""
 
 
-class IBounces(Interface):
-    """Who tells senders what became of their mail (RFC 3461, RFC 3464).
-
-    Each answer is an Accept to commit together with the settling, None when nobody is to be told, or a Deferred of
-    either. All pairs are of one message. A message with the null sender is never told of.
-    """
-
-    def failed(message: Message, failures: Sequence[tuple[Delivery, Outcome]]) -> Accept | None | Deferred[Accept | None]:
-        """These recipients will not get it; a TransientFailure here says that the time ran out."""
-
-    def delayed(message: Message, failures: Sequence[tuple[Delivery, Outcome]]) -> Accept | None | Deferred[Accept | None]:
-        """These recipients have not got it yet."""
-
-    def delivered(message: Message, successes: Sequence[tuple[Delivery, Outcome]]) -> Accept | None | Deferred[Accept | None]:
-        """These recipients, whose sender asked for it, have been delivered to."""
-
-
 class IIntake(Interface):
     """The one way into the bridge for mail, whatever edge it came by."""
 

@@ -162,18 +162,18 @@ def judge(trouble: Trouble, text: str, way: Way, server: str = "") -> Outcome:
     row = TROUBLES[trouble]
     detail = f"{MAY_REPEAT} ({server or 'server unknown'})" if trouble is Trouble.AFTER_CONTENT else server
     said = text if text.startswith(trouble.value) or not text else f"{trouble.value}: {text}"
-    return _outcome(row, way, 0, "", said or trouble.value, detail)
+    return _outcome(row, way, 0, "", said or trouble.value, detail, "")
 
 
 def judge_answer(phase: Phase, answer: Answer, way: Way, server: str = "") -> Outcome:
     """The outcome of an answer: Delivered for a positive one."""
     if answer.positive:
-        return Delivered(str(answer))
+        return Delivered(str(answer), server)
     return _outcome(row_of_answer(phase, answer.code), way, answer.code, answer.enhanced, answer.text,
-                    f"{server} answered {phase.value}" if server else phase.value)
+                    f"{server} answered {phase.value}" if server else phase.value, server)
 
 
-def _outcome(row: Row, way: Way, code: int, enhanced: str, text: str, detail: str) -> Outcome:
+def _outcome(row: Row, way: Way, code: int, enhanced: str, text: str, detail: str, server: str) -> Outcome:
     judgement = row.judgement(way)
     if judgement is Judgement.PAUSE:
         parts = (detail, " ".join(part for part in (str(code or ""), enhanced, text) if part))
@@ -185,5 +185,5 @@ def _outcome(row: Row, way: Way, code: int, enhanced: str, text: str, detail: st
         code = 554 if digit == "5" else 452 if code == 552 else 451
     reply = Reply(code, enhanced, text)
     if judgement is Judgement.PERMANENT:
-        return PermanentFailure(reply, detail)
-    return TransientFailure(reply, detail, row.unreachable)
+        return PermanentFailure(reply, detail, server)
+    return TransientFailure(reply, detail, row.unreachable, server)
