@@ -158,7 +158,7 @@ class QueueOperations:
         """`queue reroute`: `to`, a target such as relay:NAME, and perhaps `to_destination`."""
         target, destination = arguments.text("to"), arguments.optional_text("to_destination")
         if not _TARGET.fullmatch(target):
-            raise usage(f"{plain(target, 80)!r} is no way out: write relay:NAME, of a [relay.NAME] in the configuration")
+            raise usage(f"{plain(target, 80)!r} is no way out: write relay:NAME, one of the configuration")
         return await self._change(arguments, lambda selection: Reroute(selection, target, destination))
 
     async def pause(self, arguments: Arguments) -> Record:

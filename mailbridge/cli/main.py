@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from mailbridge import __version__
 from mailbridge.admin.call import NotAllowed
 from mailbridge.admin.messages import Kind, OperationError
-from mailbridge.cli import alias, cert, check, client, demo, route, status, user
+from mailbridge.cli import alias, cert, check, clearqueue, client, demo, queue, route, status, user
 from mailbridge.cli.options import EX_USAGE, CommandParser, warn
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 
-COMMANDS = (demo, check, cert, user, alias, route, client, status)
+COMMANDS = (demo, check, cert, user, alias, route, client, status, queue, clearqueue)
 EX_FAILED = 1
 EX_CONFIG = 78
 EX_INTERRUPTED = 130
