@@ -11,7 +11,7 @@ from typing import Any
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 
 from mailbridge.edge.clienttls import Trust
@@ -34,7 +34,10 @@ up, `insecure` goes on in clear. May return a Deferred."""
 
 @frozen
 class Server:
-    """One server and how to talk to it. `tls` is opportunistic, require, implicit or off."""
+    """One server and how to talk to it. `tls` is opportunistic, require, implicit or off.
+
+    A `host` that begins with a slash is the path of a UNIX socket (LMTP servers, and our own listeners).
+    """
 
     host: str
     port: int = 25
@@ -43,6 +46,8 @@ class Server:
     trust: Trust = field(factory=Trust)
 
     def __str__(self) -> str:
+        if self.host.startswith("/"):
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -165,8 +170,13 @@ async def _open(reactor: Any, server: Server, manner: Manner) -> Conversation:
 async def _connect(reactor: Any, server: Server, manner: Manner) -> Connection:
     """A connection to the first address that answers (RFC 8305); the limit covers the look-up too."""
     seconds = manner.limits.get(Phase.CONNECT, LIMITS[Phase.CONNECT])
-    options = server.trust.creator(server.host) if server.tls != "off" else None
-    endpoint = HostnameEndpoint(reactor, server.host, server.port, timeout=seconds, bindAddress=manner.bind)
+    local = server.host.startswith("/")
+    options = server.trust.creator("localhost" if local else server.host) if server.tls != "off" else None
+    endpoint: UNIXClientEndpoint | HostnameEndpoint
+    if local:
+        endpoint = UNIXClientEndpoint(reactor, server.host, timeout=seconds)
+    else:
+        endpoint = HostnameEndpoint(reactor, server.host, server.port, timeout=seconds, bindAddress=manner.bind)
     factory = Factory.forProtocol(
         lambda: Connection(reactor, manner.limits, lambda: options, manner.note, server.trust.wrong)
     )
