@@ -20,6 +20,7 @@ from mailbridge.address import Address
 from mailbridge.envelope import MailParameters, Origin
 from mailbridge.interfaces import IIntake, ITransaction
 from mailbridge.reply import Reply
+from mailbridge.store.changes import NO_WISHES, Wishes
 
 _log = Logger()
 
@@ -103,8 +104,8 @@ class ForeignTransaction:
         self._line = b""
         self._fault: Reply | None = None
 
-    def recipient(self, address: Address) -> Deferred[Reply]:
-        """Ask validateTo; what it returns opens an IMessage when DATA comes."""
+    def recipient(self, address: Address, wishes: Wishes = NO_WISHES) -> Deferred[Reply]:
+        """Ask validateTo; what it returns opens an IMessage when DATA comes. Stock deliveries know no wishes."""
         user = smtp.User(_stock_address(address), self._helo, _Peer(self._helo), self._sender)
         asked: Deferred[Any] = maybeDeferred(self._delivery.validateTo, user)
 

@@ -34,6 +34,7 @@ from mailbridge.sasl.exchange import Exchange
 from mailbridge.sasl.values import Credentials
 from mailbridge.smtp.decisions import ServerSettings
 from mailbridge.smtp.server import Server
+from mailbridge.store.changes import Wishes
 
 CLOSING_TIME = 10.0  # seconds a closing client has to take its last reply
 MOST_BUFFERED = 256 * 1024  # pipelined octets kept while an answer is awaited; beyond it the client has to wait
@@ -260,10 +261,10 @@ class SMTPServer(Session, smtp.ESMTP):
             keyword, self._trusted or self._user is not None,
         )
 
-    def rcpt(self, recipient: Address) -> Reply | None:
+    def rcpt(self, recipient: Address, wishes: Wishes) -> Reply | None:
         """Route a recipient."""
         assert self._transaction is not None
-        answer = self._transaction.recipient(recipient)
+        answer = self._transaction.recipient(recipient, wishes)
         if isinstance(answer, Deferred):
             return self._later(answer, _same)
         return answer

@@ -22,13 +22,13 @@ from mailbridge.clock import rfc5322_date
 from mailbridge.content import Content
 from mailbridge.envelope import Envelope, MailParameters, Origin
 from mailbridge.errors import StoreFull
-from mailbridge.interfaces import IContentWriter, IIntake, IRouter, IStore, ITransaction
+from mailbridge.interfaces import IBounce, IContentWriter, IIntake, IRouter, IStore, ITransaction
 from mailbridge.limits import Limits
 from mailbridge.received import maildrop_size, received_header
 from mailbridge.reply import Reply
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.route import MAILDROP
-from mailbridge.store.changes import Accept, Queued
+from mailbridge.store.changes import NO_WISHES, Accept, Queued, Wishes
 
 _QUEUE_ID_OCTETS = 10
 
@@ -47,7 +47,8 @@ NO_RULES = SubmissionRules()
 @implementer(IIntake)
 class Intake:
     """Begins transactions. `rules` are by listener name and hold for trusted and logged-in clients.
-    `random(n)` gives n octets for queue ids, which nobody can guess and nobody has twice.
+    `random(n)` gives n octets for queue ids, which nobody can guess and nobody has twice. `bounce` tells senders who
+    asked for it that their mail is in the maildrop.
     """
 
     log = Logger()
@@ -62,6 +63,7 @@ class Intake:
         clock: IReactorTime,
         random: Callable[[int], bytes],
         rules: Mapping[str, SubmissionRules] | None = None,
+        bounce: IBounce | None = None,
     ) -> None:
         self.store = store
         self.router = router
@@ -70,6 +72,7 @@ class Intake:
         self.limits = limits
         self.clock = clock
         self.rules = rules or {}
+        self.bounce = bounce
         self._random = random
 
     def begin(self, sender: Address, origin: Origin, declared: MailParameters) -> Transaction | Reply:
@@ -95,8 +98,8 @@ class Transaction:
     """One message on its way in."""
 
     __slots__ = (
-        "_declared", "_fault", "_header", "_header_done", "_intake", "_origin", "_queue_id", "_queued", "_recipients",
-        "_rules", "_searched", "_sender", "_users", "_writer",
+        "_curious", "_declared", "_fault", "_header", "_header_done", "_intake", "_origin", "_queue_id", "_queued",
+        "_recipients", "_rules", "_searched", "_sender", "_users", "_writer",
     )
 
     def __init__(
@@ -116,25 +119,31 @@ class Transaction:
         self._rules = rules
         self._recipients: dict[Address, None] = {}
         self._users: dict[int, None] = {}
-        self._queued: dict[tuple[str, str, str], None] = {}
+        self._queued: dict[tuple[str, str, str], Wishes] = {}
+        self._curious: list[tuple[Address, Wishes, int]] = []
         self._writer: IContentWriter | None = None
         self._header = b""
         self._header_done = False
         self._searched = 0
         self._fault: Reply | None = None
 
-    def recipient(self, address: Address) -> Reply:
-        """Route one recipient. One listed twice, or reached by two aliases, gets one copy."""
+    def recipient(self, address: Address, wishes: Wishes = NO_WISHES) -> Reply:
+        """Route one recipient. One listed twice, or reached by two aliases, gets one copy; the first one's wishes
+        hold."""
         if address in self._recipients:
             return reply.RECIPIENT_OK
         routes = self._intake.router.route(address, self._sender, self._origin)
         if isinstance(routes, Reply):
             return routes
+        maildrops = 0
         for route in routes:
             if route.target == MAILDROP and route.user is not None:
                 self._users[route.user] = None
+                maildrops += 1
             else:
-                self._queued[address.text, route.target, route.destination] = None
+                self._queued.setdefault((address.text, route.target, route.destination), wishes)
+        if maildrops and "SUCCESS" in wishes.notify:
+            self._curious.append((address, wishes, maildrops))
         self._recipients[address] = None
         return reply.RECIPIENT_OK
 
@@ -223,13 +232,16 @@ class Transaction:
     def _commit(self, content: Content) -> Deferred[tuple[object, ...]]:
         envelope = Envelope(
             self._queue_id, self._sender, tuple(self._recipients), self._origin, content,
-            self._declared.body_8bit, self._declared.utf8,
+            self._declared.body_8bit, self._declared.utf8, self._declared.ret, self._declared.envid,
         )
-        now = self._intake.clock.seconds()
-        queued = tuple(Queued(recipient, target, lane, now) for recipient, target, lane in self._queued)
-        return self._intake.store.commit(
-            Accept(envelope, tuple(self._users), queued, maildrop_size=maildrop_size(self._sender, content))
-        )
+        intake = self._intake
+        now = intake.clock.seconds()
+        queued = tuple(Queued(*lane, now, wishes) for lane, wishes in self._queued.items())
+        accept = Accept(envelope, tuple(self._users), queued, maildrop_size=maildrop_size(self._sender, content))
+        if not self._curious or intake.bounce is None:
+            return intake.store.commit(accept)
+        notice: Deferred[Accept | None] = intake.bounce.arrived(envelope, self._curious)
+        return notice.addCallback(lambda told: intake.store.commit(accept, *((told,) if told is not None else ())))
 
     def _committed(self, _receipts: tuple[object, ...]) -> Reply:
         self._writer = None

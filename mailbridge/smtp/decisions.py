@@ -12,6 +12,7 @@ from mailbridge.limits import Limits
 from mailbridge.reply import Reply
 from mailbridge.sasl.exchange import Exchange
 from mailbridge.sasl.values import Credentials
+from mailbridge.store.changes import Wishes
 
 
 class Decisions(Protocol):
@@ -23,8 +24,8 @@ class Decisions(Protocol):
     def mail(self, sender: Address, parameters: MailParameters) -> Reply | None:
         """Begin a transaction, or refuse the sender."""
 
-    def rcpt(self, recipient: Address) -> Reply | None:
-        """Take or refuse one recipient."""
+    def rcpt(self, recipient: Address, wishes: Wishes) -> Reply | None:
+        """Take or refuse one recipient, of whom the sender wants to hear `wishes`."""
 
     def data(self) -> Reply | None:
         """Content is about to come; a Reply refuses it, None lets it come (this one cannot wait)."""

@@ -1,4 +1,4 @@
-"""The grammar of SMTP commands, on octets (RFC 5321 4.1.1, RFC 1870, RFC 6152, RFC 6531, RFC 4954 5, RFC 3030).
+"""The grammar of SMTP commands, on octets (RFC 5321 4.1.1, 1870, 3030, 3461, 4954 5, 6152, 6531).
 
 Liberal where devices are sloppy (a space after the colon, bare addresses), strict where a mistake could become a
 command or a number: digits are ASCII digits, nothing else. Every failure is a `CommandError` that carries its Reply.
@@ -14,11 +14,18 @@ from mailbridge.address import Address, parse_path
 from mailbridge.envelope import NO_PARAMETERS, MailParameters
 from mailbridge.errors import AddressError, MailbridgeError
 from mailbridge.reply import Reply
+from mailbridge.store.changes import NO_WISHES, Wishes
 
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?")
 _SIZE = re.compile(rb"[0-9]{1,20}")
 _CHUNK = re.compile(rb"([0-9]{1,15})(?: +(LAST))?", re.IGNORECASE)
 _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
+_XTEXT_UTF8 = re.compile(rb"(?:[!-*,-<>-~\x80-\xff]|\+[0-9A-F]{2})*")
+_XTEXT_CHARACTER = re.compile(rb"\+([0-9A-F]{2})")
+_ADDRESS_TYPE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_NOTIFY = (b"SUCCESS", b"FAILURE", b"DELAY")
+_LONGEST_ENVID = 100  # characters, RFC 3461 4.4
+_LONGEST_ORCPT = 500  # RFC 3461 4.2
 _HELO = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
 
 
@@ -45,7 +52,7 @@ def parse_mail(argument: bytes) -> tuple[Address, MailParameters]:
     sender, rest = _path(argument, b"FROM:")
     if not rest:
         return sender, NO_PARAMETERS
-    size, body_8bit, utf8 = None, False, False
+    size, body_8bit, utf8, ret, envid = None, False, False, None, None
     for name, value in _parameters(rest):
         if name == b"SIZE":
             if value is None or not _SIZE.fullmatch(value):
@@ -60,20 +67,62 @@ def parse_mail(argument: bytes) -> tuple[Address, MailParameters]:
         elif name == b"AUTH":  # checked for syntax, not believed: who sends is known from the login alone
             if value is None or not _XTEXT.fullmatch(value):
                 raise CommandError(reply.SYNTAX)
+        elif name == b"RET":
+            if value is None or value.upper() not in (b"FULL", b"HDRS"):
+                raise CommandError(reply.BAD_RET)
+            ret = value.upper().decode("ascii")
+        elif name == b"ENVID":
+            envid = _printable(value)
+            if envid is None or not envid.isascii() or len(envid) > _LONGEST_ENVID:
+                raise CommandError(reply.BAD_ENVID)
         else:
             raise CommandError(reply.UNKNOWN_PARAMETER)
-    return sender, MailParameters(size, body_8bit, utf8)
+    return sender, MailParameters(size, body_8bit, utf8, ret, envid)
 
 
 @lru_cache(maxsize=2048)
-def parse_rcpt(argument: bytes) -> Address:
-    """The recipient of `TO:<...>`. Raises CommandError."""
+def parse_rcpt(argument: bytes) -> tuple[Address, Wishes]:
+    """(recipient, what its sender wants to hear) of `TO:<...> NOTIFY=...`. Raises CommandError."""
     recipient, rest = _path(argument, b"TO:")
     if recipient.is_null:
         raise CommandError(reply.BAD_ADDRESS)
-    for _ in _parameters(rest):
-        raise CommandError(reply.UNKNOWN_PARAMETER)
-    return recipient
+    return recipient, _wishes(rest) if rest else NO_WISHES
+
+
+def _wishes(rest: bytes) -> Wishes:
+    """NOTIFY and ORCPT (RFC 3461 4.1, 4.2)."""
+    notify: tuple[str, ...] = ()
+    original = None
+    for name, value in _parameters(rest):
+        if name == b"NOTIFY":
+            words = (value or b"").upper().split(b",")
+            if words != [b"NEVER"] and (len(set(words)) < len(words) or not set(words) <= set(_NOTIFY)):
+                raise CommandError(reply.BAD_NOTIFY)
+            notify = tuple(word.decode("ascii") for word in words)
+        elif name == b"ORCPT":
+            kind, _, encoded = (value or b"").partition(b";")
+            address = _printable(encoded)
+            if not _ADDRESS_TYPE.fullmatch(kind) or not address or len(kind) + 1 + len(address) > _LONGEST_ORCPT:
+                raise CommandError(reply.BAD_ORCPT)
+            original = f"{kind.decode('ascii')};{address}"
+        else:
+            raise CommandError(reply.UNKNOWN_PARAMETER)
+    return Wishes(notify, original)
+
+
+def _printable(value: bytes | None) -> str | None:
+    """The text that an xtext stands for (RFC 3461 4; raw UTF-8 as in RFC 6533 3), None when it is none.
+
+    All of it is printable: no line end comes out of an encoded character (Exim's CVE-2020-28021 and -28026).
+    """
+    if value is None or not _XTEXT_UTF8.fullmatch(value):
+        return None
+    decoded = _XTEXT_CHARACTER.sub(lambda match: bytes([int(match[1], 16)]), value)
+    try:
+        text = decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if text.isprintable() else None
 
 
 def _parameters(rest: bytes) -> list[tuple[bytes, bytes | None]]:

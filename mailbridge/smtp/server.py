@@ -1,4 +1,4 @@
-"""The server's side of an SMTP session, without I/O (RFC 5321, 1870, 2034, 2920, 3030, 3207, 4954, 6152, 6531).
+"""The server's side of an SMTP session, without I/O (RFC 5321, 1870, 2034, 2920, 3030, 3207, 3461, 4954, 6152, 6531).
 
 Octets go in by `receive`, octets to send come back; what the session cannot know it asks of `Decisions`. Any question
 may be answered later: the session then waits, and pipelined commands wait with it, so replies are always in order.
@@ -18,7 +18,8 @@ from mailbridge.smtp.data import IncomingContent
 from mailbridge.smtp.decisions import Decisions, ServerSettings
 from mailbridge.smtp.grammar import CommandError, parse_bdat, parse_helo, parse_mail, parse_rcpt
 
-PARAMETER_OCTETS = 512  # MAIL's SIZE, BODY, SMTPUTF8 and AUTH may lengthen a line (RFC 1869 and kin)
+# Parameters may lengthen a line: SIZE, BODY, SMTPUTF8 and AUTH of MAIL, NOTIFY and an ORCPT of 500 characters of RCPT.
+PARAMETER_OCTETS = 1024
 
 
 class Server(Conversation):
@@ -107,7 +108,7 @@ class Server(Conversation):
         limits = self._settings.limits
         lines = [
             self._settings.hostname, "PIPELINING", f"SIZE {limits.message_size}", "8BITMIME", "SMTPUTF8", "CHUNKING",
-            "ENHANCEDSTATUSCODES", "HELP",
+            "ENHANCEDSTATUSCODES", "DSN", "HELP",
         ]
         if self._settings.starttls != "off" and not self.tls:
             lines.append("STARTTLS")
@@ -149,12 +150,12 @@ class Server(Conversation):
             raise CommandError(reply.NEED_MAIL)
         if self._content is not None:
             raise CommandError(reply.CHUNKING_STARTED)
-        recipient = parse_rcpt(argument)
-        if not self._utf8 and not recipient.is_ascii:
+        recipient, wishes = parse_rcpt(argument)
+        if not self._utf8 and not (recipient.is_ascii and (wishes.original is None or wishes.original.isascii())):
             raise CommandError(reply.UTF8_NEEDED)
         if self._recipients >= self._limits.recipients:
             raise CommandError(reply.TOO_MANY_RECIPIENTS)
-        self._ask(self._decisions.rcpt(recipient), self._rcpt_answered)
+        self._ask(self._decisions.rcpt(recipient, wishes), self._rcpt_answered)
 
     def _rcpt_answered(self, answer: Reply) -> None:
         if answer.code < 400:

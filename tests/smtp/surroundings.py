@@ -12,6 +12,7 @@ from mailbridge.sasl.simple import Login, Plain
 from mailbridge.sasl.values import Credentials, Password
 from mailbridge.smtp.decisions import ServerSettings
 from mailbridge.smtp.server import Server
+from mailbridge.store.changes import Wishes
 
 STORED = Reply(250, "2.0.0", "Stored as ABC")
 LIMITS = Limits(errors=4, junk_commands=6, recipients=3, message_size=2000)
@@ -27,6 +28,7 @@ class Surroundings:
         self.asked: list[str] = []
         self.names: list[str] = []
         self.accepted: list[bytes] = []
+        self.wishes: list[Wishes] = []
         self.resets = 0
         self.offered: tuple[str, ...] = ("PLAIN", "LOGIN")
         self._content = b""
@@ -43,7 +45,8 @@ class Surroundings:
         self._content = b""
         return self._answer("mail", Reply(250, "2.1.0", f"Sender <{sender}> OK"))
 
-    def rcpt(self, recipient: Address) -> Reply | None:
+    def rcpt(self, recipient: Address, wishes: Wishes) -> Reply | None:
+        self.wishes.append(wishes)
         return self._answer("rcpt", Reply(250, "2.1.5", f"Recipient <{recipient}> OK"))
 
     def data(self) -> Reply | None:
@@ -99,7 +102,8 @@ class Client:
 
     def event(self, text: str) -> bytes:
         """`later mail` leaves a question open, `answer NAME` gives a reply of the table, `reply rcpt NAME` scripts
-        one; `tls` is the handshake; `got TEXT` demands the content accepted last; `fresh WORD ...` is a new server."""
+        one; `tls` is the handshake; `got TEXT` demands the content accepted last, `wishes NOTIFY ORCPT` those of
+        the last recipient; `fresh WORD ...` is a new server."""
         word, _, rest = text.partition(" ")
         if word == "later":
             self.surroundings.script.setdefault(rest, []).append(None)
@@ -120,6 +124,10 @@ class Client:
             assert self.surroundings.accepted[-1:] == [wanted], self.surroundings.accepted
         elif word == "nothing":
             assert not self.surroundings.accepted, self.surroundings.accepted
+        elif word == "wishes":
+            last = self.surroundings.wishes[-1]
+            found = ",".join(last.notify) or "-"
+            assert rest == (found if last.original is None else f"{found} {last.original}"), last
         elif word == "resets":
             assert self.surroundings.resets == int(rest), self.surroundings.resets
         elif word == "offer":

@@ -10,9 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.envelope import MailParameters
 from mailbridge.smtp.grammar import CommandError, parse_bdat, parse_helo, parse_mail, parse_rcpt
+from mailbridge.store.changes import NO_WISHES, Wishes
 
 WORDS = [b"FROM:", b"TO:", b"<", b">", b"@", b"a", b"b.c", b'"', b"\\", b" ", b"SIZE=", b"12", b"BODY=", b"7BIT", b"=",
-         b"AUTH=", b"+41", b"SMTPUTF8", b"LAST", b"[IPv6:", b"::1]", b",", b":", b"\xc3\xbc", b"\xff", b"\r", b"\0"]
+         b"AUTH=", b"RET=", b"ENVID=", b"NOTIFY=", b"NEVER", b"DELAY",
+         b"ORCPT=", b"rfc822;", b"+0A", b"+41",
+         b"SMTPUTF8", b"LAST", b"[IPv6:", b"::1]", b",", b":", b"\xc3\xbc", b"\xff", b"\r", b"\0"]
 ARGUMENT = st.one_of(st.binary(max_size=40), st.lists(st.sampled_from(WORDS), max_size=14).map(b"".join))
 
 
@@ -35,6 +38,9 @@ class TableTests(SynchronousTestCase):
             (b"FROM:<a@b> AUTH=<>", "a@b", nothing),
             (b'FROM:<"a> SIZE=1"@b> SIZE=2', '"a> SIZE=1"@b', MailParameters(2)),
             (b"FROM:<@x,@y:a@b>", "a@b", nothing),
+            (b"FROM:<a@b> RET=full", "a@b", MailParameters(ret="FULL")),
+            (b"FROM:<a@b> ENVID=a+2Bb+20c RET=HDRS", "a@b", MailParameters(ret="HDRS", envid="a+b c")),
+            (b"FROM:<a@b> ENVID=" + b"+20" * 100, "a@b", MailParameters(envid=" " * 100)),
             (b"FROM:<a@[192.0.2.1]>", "a@[192.0.2.1]", nothing),
         ]:
             found = parse_mail(argument)
@@ -48,16 +54,44 @@ class TableTests(SynchronousTestCase):
             (b"FROM:<a@b> SIZE=1_0", 501), (b"FROM:<a@b> SIZE=" + "٣".encode(), 501), (b"FROM:<a@b> SIZE=1e3", 501),
             (b"FROM:<a@b> SIZE=" + b"9" * 21, 501), (b"FROM:<a@b> BODY", 501), (b"FROM:<a@b> BODY=BINARYMIME", 501),
             (b"FROM:<a@b> SIZE=1 size=1", 501), (b"FROM:<a@b> AUTH", 501), (b"FROM:<a@b> AUTH=+0a", 501),
-            (b"FROM:<a@b> RET=FULL", 555), (b"FROM:<a@b> SMTPUTF8=1", 555), (b"FROM:<a@b>SIZE=1", 501),
+            (b"FROM:<a@b> RET", 501), (b"FROM:<a@b> RET=ALL", 501), (b"FROM:<a@b> RET=FULL RET=FULL", 501),
+            (b"FROM:<a@b> ENVID", 501), (b"FROM:<a@b> ENVID=a+0D", 501), (b"FROM:<a@b> ENVID=a+7F", 501),
+            (b"FROM:<a@b> ENVID=a+2", 501), (b"FROM:<a@b> ENVID=a+2b", 501), (b"FROM:<a@b> ENVID=" + b"x" * 101, 501),
+            (b"FROM:<a@b> ENVID=\xc3\xbc", 501), (b"FROM:<a@b> FOO=1", 555),
+            (b"FROM:<a@b> SMTPUTF8=1", 555), (b"FROM:<a@b>SIZE=1", 501),
             (b"FROM:<a@b> =1", 501), (b"FROM:<a@b> SIZE=1\0", 501),
         ]:
             self.refuses(parse_mail, argument, code)
 
     def test_rcpt(self) -> None:
-        """One address, no parameters."""
-        self.assertEqual(parse_rcpt(b"TO: <a@b>").text, "a@b")
-        for argument, code in [(b"TO:<>", 501), (b"TO:", 501), (b"FROM:<a@b>", 501), (b"TO:<a@b> ORCPT=x", 555),
-                               (b"TO:<a@b> <", 501)]:
+        """One address, and what its sender wants to hear."""
+        for argument, wishes in [
+            (b"TO: <a@b>", NO_WISHES),
+            (b"TO:<a@b> NOTIFY=NEVER", Wishes(("NEVER",))),
+            (b"to:<a@b> notify=delay,success,failure", Wishes(("DELAY", "SUCCESS", "FAILURE"))),
+            (b"TO:<a@b> ORCPT=rfc822;A+2Bb@c NOTIFY=FAILURE", Wishes(("FAILURE",), "rfc822;A+b@c")),
+            (b"TO:<a@b> ORCPT=utf-8;\xc3\xbc@c", Wishes((), "utf-8;\xfc@c")),
+            (b"TO:<a@b> ORCPT=rfc822;" + b"x" * 493, Wishes((), "rfc822;" + "x" * 493)),
+        ]:
+            self.assertEqual((parse_rcpt(argument)[0].text, parse_rcpt(argument)[1]), ("a@b", wishes), argument)
+
+    def test_rcpt_without_wishes(self) -> None:
+        """Mail that wants to hear nothing in particular shares one value: the usual case costs nothing."""
+        self.assertIs(parse_rcpt(b"TO:<a@b>")[1], NO_WISHES)
+
+    def test_rcpt_refused(self) -> None:
+        """Each kind of fault has its reply."""
+        for argument, code in [
+            (b"TO:<>", 501), (b"TO:", 501), (b"FROM:<a@b>", 501), (b"TO:<a@b> <", 501), (b"TO:<a@b> SIZE=1", 555),
+            (b"TO:<a@b> NOTIFY", 501), (b"TO:<a@b> NOTIFY=", 501), (b"TO:<a@b> NOTIFY=NEVER,DELAY", 501),
+            (b"TO:<a@b> NOTIFY=DELAY,DELAY", 501), (b"TO:<a@b> NOTIFY=DELAY,", 501), (b"TO:<a@b> NOTIFY=X", 501),
+            (b"TO:<a@b> NOTIFY=DELAY NOTIFY=DELAY", 501), (b"TO:<a@b> ORCPT", 501), (b"TO:<a@b> ORCPT=x", 501),
+            (b"TO:<a@b> ORCPT=rfc822;", 501), (b"TO:<a@b> ORCPT=;x", 501), (b"TO:<a@b> ORCPT=a+2Bb;x", 501),
+            (b"TO:<a@b> ORCPT=rfc822;a+0A", 501), (b"TO:<a@b> ORCPT=rfc822;a+0D+0A", 501),
+            (b"TO:<a@b> ORCPT=rfc822;a+00", 501), (b"TO:<a@b> ORCPT=rfc822;a+", 501),
+            (b"TO:<a@b> ORCPT=rfc822;+C2+85", 501), (b"TO:<a@b> ORCPT=rfc822;+E2+80+A8", 501),
+            (b"TO:<a@b> ORCPT=rfc822;\xff", 501), (b"TO:<a@b> ORCPT=rfc822;" + b"x" * 494, 501),
+        ]:
             self.refuses(parse_rcpt, argument, code)
 
     def test_bdat(self) -> None:

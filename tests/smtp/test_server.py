@@ -17,7 +17,7 @@ from mailbridge.smtp.server import VERBS
 from .surroundings import LIMITS, Client
 
 REPLIES = re.compile(rb"(?:[2-5][0-9]{2}[ -][ -~]*\r\n)*")
-LONGEST_LINE = LIMITS.command_line + 512
+LONGEST_LINE = LIMITS.command_line + 1024
 OPENING = b"HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"
 
 # Ends of DATA to others, never to us (threats.md): with bare newlines, and Python's own ideas of a line end.
