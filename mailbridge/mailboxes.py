@@ -13,94 +13,114 @@ from mailbridge.errors import AddressError
 
 MOST_OCTETS = 256 * 1024
 MOST_MAILBOXES = 10_000
-_DEEPEST = 50
+DEEPEST = 50
 
 _TOKEN = re.compile(
-    r"""(?P<space>[ \t\r\n]+)
+    r"""(?P<space>\s+)
       | (?P<quoted>"(?:[^"\\]|\\.)*")
       | (?P<literal>\[[^\[\]\\]*\])
       | (?P<special>[<>@,:;()])
       | (?P<atom>[^\s"<>@,:;()\[\]]+)""",
     re.VERBOSE,
 )
+_IN_COMMENT = re.compile(r"[^()\\]+|\\.?|[()]", re.DOTALL)
+
+Token = tuple[str, str]
+"""(kind, text); the kind is `special`, `quoted`, `literal` or `atom`."""
 
 
 def parse_mailboxes(text: str) -> list[Address]:
     """The addresses of a header value such as To, in order. Raises AddressError with what is wrong."""
     if len(text) > MOST_OCTETS:
         raise AddressError("the list of addresses is too long")
-    found: list[Address] = []
-    for words in _mailboxes(_tokens(text)):
-        if words:
-            found.append(_address(words))
-        if len(found) > MOST_MAILBOXES:
-            raise AddressError(f"the list has more than {MOST_MAILBOXES} addresses")
+    found = [_address(tokens) for tokens in _mailboxes(_tokens(text)) if tokens]
+    if len(found) > MOST_MAILBOXES:
+        raise AddressError(f"the list has more than {MOST_MAILBOXES} addresses")
     return found
 
 
-def _tokens(text: str) -> list[tuple[str, str]]:
-    """(kind, text) without space and comments."""
-    tokens: list[tuple[str, str]] = []
-    at = depth = 0
+def _tokens(text: str) -> list[Token]:
+    """What is left without space and comments."""
+    tokens: list[Token] = []
+    at = 0
     while at < len(text):
-        if depth and text[at] not in "()\\":
-            at += 1
-            continue
-        if depth and text[at] == "\\":
-            at += 2
-            continue
         match = _TOKEN.match(text, at)
         if match is None:
             raise AddressError(f"unexpected {text[at:at + 20]!r} in a list of addresses")
         kind, word = str(match.lastgroup), match.group()
         at = match.end()
-        if word == "(" and kind == "special":
-            depth += 1
-            if depth > _DEEPEST:
-                raise AddressError("comments are nested too deep")
-        elif word == ")" and kind == "special":
-            if not depth:
-                raise AddressError("a ) without its ( in a list of addresses")
-            depth -= 1
-        elif not depth and kind != "space":
+        if word == "(":
+            at = _after_comment(text, at)
+        elif word == ")":
+            raise AddressError("a ) without its ( in a list of addresses")
+        elif kind != "space":
             tokens.append((kind, word))
-    if depth:
-        raise AddressError("a comment without its end in a list of addresses")
     return tokens
 
 
-def _mailboxes(tokens: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+def _after_comment(text: str, at: int) -> int:
+    depth = 1
+    while depth:
+        match = _IN_COMMENT.match(text, at)
+        if match is None:
+            raise AddressError("a comment without its end in a list of addresses")
+        depth += {"(": 1, ")": -1}.get(match.group(), 0)
+        if depth > DEEPEST:
+            raise AddressError("comments are nested too deep")
+        at = match.end()
+    return at
+
+
+def _mailboxes(tokens: list[Token]) -> list[list[Token]]:
     """The tokens of each mailbox; commas, and the names and ends of groups, are gone."""
-    mailboxes: list[list[tuple[str, str]]] = [[]]
-    angle = False
+    mailboxes: list[list[Token]] = [[]]
+    angle = group = False
     for kind, word in tokens:
-        if kind == "special" and word == "<":
-            angle = True
-        elif kind == "special" and word == ">":
-            angle = False
+        if kind == "special" and word in "<>":
+            angle = word == "<"
         elif kind == "special" and word == ":" and not angle:
+            if group or not mailboxes[-1] or any(kind == "special" for kind, _ in mailboxes[-1]):
+                raise AddressError("a : that ends no name of a group in a list of addresses")
+            group = True
             mailboxes[-1] = []
             continue
         elif kind == "special" and word in ",;" and not angle:
+            group = group and word == ","
             mailboxes.append([])
             continue
         mailboxes[-1].append((kind, word))
+    if group:
+        raise AddressError("a group without its ; in a list of addresses")
     return mailboxes
 
 
-def _address(words: list[tuple[str, str]]) -> Address:
-    texts = [word for _, word in words]
-    opening = [number for number, word in enumerate(words) if word == ("special", "<")]
-    if opening:
-        if len(opening) != 1 or texts[-1] != ">":
-            raise AddressError(f"{' '.join(texts)[:60]!r} is no mailbox")
-        inner = "".join(texts[opening[0] + 1:-1])
-        if inner.startswith("@"):  # an obsolete route
-            inner = inner.partition(":")[2]
-    else:
-        inner = "".join(texts)
-        if len([word for word in texts if word not in "@"]) > 1 + texts.count("@"):
-            raise AddressError(f"{' '.join(texts)[:60]!r} is no mailbox: a comma may be missing")
-    if inner.count("@") > 1 and not inner.startswith('"'):
-        raise AddressError(f"{inner[:60]!r} has more than one @")
-    return parse_mailbox(inner.encode("utf-8", "surrogateescape"))
+def _address(tokens: list[Token]) -> Address:
+    opening = [number for number, token in enumerate(tokens) if token == ("special", "<")]
+    if not opening:
+        return _addr_spec(tokens)
+    if len(opening) != 1 or tokens[-1] != ("special", ">"):
+        raise _no_mailbox(tokens)
+    name, inner = tokens[:opening[0]], tokens[opening[0] + 1:-1]
+    if inner[:1] == [("special", "@")] and ("special", ":") in inner:  # an obsolete route
+        inner = inner[inner.index(("special", ":")) + 1:]
+    address = _addr_spec(inner)
+    if ("special", "@") in name and _addr_spec(name) != address:  # two addresses where one should stand
+        raise _no_mailbox(tokens)
+    return address
+
+
+def _addr_spec(tokens: list[Token]) -> Address:
+    """word, or word @ word: nothing else is one address."""
+    words, signs = tokens[::2], tokens[1::2]
+    one_address = len(tokens) in (1, 3) and all(kind != "special" for kind, _ in words)
+    if not one_address or any(sign != ("special", "@") for sign in signs):
+        raise _no_mailbox(tokens)
+    try:
+        return parse_mailbox("".join(text for _, text in tokens).encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise _no_mailbox(tokens) from None
+
+
+def _no_mailbox(tokens: list[Token]) -> AddressError:
+    text = " ".join(text for _, text in tokens)[:60]
+    return AddressError(f"{text!r} is no address; a comma or a quotation mark may be missing")

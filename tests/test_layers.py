@@ -17,13 +17,14 @@ VALUES, PURE, ADAPTERS, ASSEMBLY = range(4)
 _ROOMS = {
     "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
     "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS,
-    "config": ASSEMBLY, "cli": ASSEMBLY,
+    "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
 }
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
                      "clock", "header", "interfaces", "randomness", "routing.route", "store.changes"), VALUES),
-    "certificate": ADAPTERS,
+    **dict.fromkeys(("mailboxes", "compose"), PURE),
+    **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
     **dict.fromkeys(("service", "reload", "tap", "testing"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.

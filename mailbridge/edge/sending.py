@@ -10,8 +10,8 @@ from typing import Any
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Factory
 
 from mailbridge.edge.clienttls import Trust
@@ -181,11 +181,24 @@ async def _connect(reactor: Any, server: Server, manner: Manner) -> Connection:
         lambda: Connection(reactor, manner.limits, lambda: options, manner.note, server.trust.wrong)
     )
     factory.noisy = False
-    connecting: Deferred[Any] = endpoint.connect(factory)
+    connecting = endpoint.connect(factory)
+    late = []
+
+    def too_late() -> None:
+        late.append(True)
+        connecting.cancel()
+
+    call = reactor.callLater(seconds, too_late)
     try:
-        connection: Connection = await connecting.addTimeout(seconds, reactor)
-    except DeferredTimeout:
-        raise TooSlow(Phase.CONNECT, f"no connection within {seconds:g} seconds", False) from None
+        connection: Any = await connecting
+    except (CancelledError, ConnectingCancelledError):
+        if late:
+            raise TooSlow(Phase.CONNECT, f"no connection within {seconds:g} seconds", False) from None
+        raise CancelledError from None
+    finally:
+        if call.active():
+            call.cancel()
+    assert isinstance(connection, Connection)
     return connection
 
 
