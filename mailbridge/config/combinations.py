@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailbridge.config.endpoint import Endpoint, parse_endpoint
+from mailbridge.config.relays import relay_faults
+from mailbridge.config.units import time
 from mailbridge.errors import Fault
 from mailbridge.routing.pattern import Pattern
 from mailbridge.routing.route import MAILDROP, REFUSE
@@ -22,6 +24,8 @@ def combinations(document: Document) -> Iterator[Fault]:
     yield from _tls(document)
     yield from _collisions(document)
     yield from _routes(document)
+    yield from relay_faults(document)
+    yield from _queue(document)
 
 
 def tables(document: Document, name: str) -> list[tuple[str, dict[str, Any]]]:
@@ -85,3 +89,16 @@ def _routes(document: Document) -> Iterator[Fault]:
         except ValueError as error:
             if "recipient" not in table or str(error).startswith("needs"):
                 yield Fault(f"{place}.anyone", str(error))
+
+
+def _queue(document: Document) -> Iterator[Fault]:
+    table = document.get("queue")
+    if not isinstance(table, dict):
+        return
+    read = time(0, 10**9)
+    try:
+        retry, longest = (read(table.get(key, default)) for key, default in (("retry", 300), ("longest_retry", 14400)))
+    except ValueError:
+        return  # said by the readers of the keys
+    if retry > longest:
+        yield Fault("queue.retry", "is longer than longest_retry")

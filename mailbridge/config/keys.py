@@ -18,12 +18,16 @@ from mailbridge.config.files import file_reader, path_reader, secret_reader
 from mailbridge.config.model import (
     Config,
     POP3Listener,
+    QueueSettings,
+    RelaySettings,
     RouteRule,
     SMTPListener,
     StoreSettings,
     TLSSettings,
     UsersSettings,
 )
+from mailbridge.config.secrets import secret_text_reader
+from mailbridge.config.servers import bind_address, dedicated_server, server_text
 from mailbridge.config.units import number, shown, size, time
 from mailbridge.errors import AddressError
 from mailbridge.limits import KIB, MIB, Limits
@@ -35,6 +39,7 @@ Reader = Callable[[object], Any]
 
 _HOSTNAME = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _SQLITE = re.compile(r"sqlite:([A-Za-z0-9_][A-Za-z0-9_.-]{0,100})")
+_FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
 _DAY = 86400
 _WIDEST_TRUST = {4: 2 ** (32 - 8), 6: 2 ** (128 - 7)}  # 10.0.0.0/8 and fc00::/7, the widest private networks
 
@@ -65,9 +70,24 @@ def readers(base: Path, targets: Collection[str]) -> Mapping[type, Mapping[str, 
             "apop": flag,
         },
         UsersSettings: {"domains": listed(domain), "postmaster": mailbox, "tag_separator": tag_separator},
+        RelaySettings: {
+            "servers": listed(server_text, "name a server"), "default": flag,
+            "tls": choice("opportunistic", "require", "implicit", "off"), "verify": flag, "ca": file_reader(base),
+            "pin": fingerprint, "identity": secret_reader(base), "user": text, "password": secret_text_reader(base),
+            "token": secret_text_reader(base), "dedicatedsmtp": dedicated_server, "auth_in_clear": flag,
+            "use_from": flag, "lmtp": flag, "client_name": hostname, "bind": bind_address,
+            "connections": number(1, 1_000), "messages_per_connection": number(1, 1_000_000),
+            "idle": time(0, _DAY), "timeout": time(1, _DAY),
+        },
+        QueueSettings: {
+            "retry": time(1, _DAY), "longest_retry": time(1, 7 * _DAY), "expire": time(1, 60 * _DAY),
+            "delay_notice": time(1, 60 * _DAY), "pause": time(1, _DAY), "notices_per_minute": number(1, 100_000),
+            "bounce_size": size(0, 16 * MIB),
+        },
         RouteRule: {
             "to": target(targets), "recipient": pattern, "sender": pattern, "user": text,
-            "clients": listed(client, at_least=1), "listener": text, "reply": refusal, "anyone": flag,
+            "clients": listed(client, "leave the key out to match all"), "listener": text, "reply": refusal,
+            "anyone": flag,
         },
     }
 
@@ -120,14 +140,14 @@ def choice(*words: str) -> Reader:
     return read
 
 
-def listed(item: Reader, at_least: int = 0) -> Reader:
-    """A reader of lists: all faults of the items are found."""
+def listed(item: Reader, when_empty: str | None = None) -> Reader:
+    """A reader of lists: all faults of the items are found. `when_empty` is the remedy for an empty one."""
 
     def read(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise ValueError(f"must be a list [...], got {shown(value)}")
-        if len(value) < at_least:
-            raise ValueError(f"must have at least {at_least} entry; leave the key out to match all")
+        if not value and when_empty is not None:
+            raise ValueError(f"must have at least 1 entry; {when_empty}")
         items, faults = [], []
         for index, element in enumerate(value):
             try:
@@ -176,6 +196,13 @@ def full_address(value: object) -> str:
     if address.domain and not address.double_at:
         return name
     raise ValueError(f'must be an address with a domain, such as "printer@example.org", got {shown(value)}')
+
+
+def fingerprint(value: object) -> str:
+    """The SHA-256 of a certificate."""
+    if isinstance(value, str) and _FINGERPRINT.fullmatch(value):
+        return value
+    raise ValueError(f"must be the SHA-256 of a certificate, 64 hexadecimal digits, got {shown(value)}")
 
 
 def tag_separator(value: object) -> str:

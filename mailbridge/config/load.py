@@ -1,13 +1,15 @@
 """Reads a configuration: one TOML file, strict, every fault found and told at once (DESIGN 7).
 
-Nothing here listens, writes or starts; files that the configuration names are looked at, not read.
+Nothing here listens, writes or starts; of the files that the configuration names only those of passwords are read.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import stat
 import tomllib
 from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
@@ -18,14 +20,23 @@ from typing import Any
 
 from attrs import evolve, fields, has, resolve_types
 from cattrs import Converter
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError, IterableValidationNote
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
 from cattrs.gen import make_dict_structure_fn, override
 
 from mailbridge.config.combinations import combinations
 from mailbridge.config.keys import Faulty, hostname, readers
-from mailbridge.config.model import Config, POP3Listener, RouteRule, SMTPListener
+from mailbridge.config.model import Config, POP3Listener, RelaySettings, RouteRule, SMTPListener
+from mailbridge.config.secrets import inline_secrets
+from mailbridge.config.servers import relay_name
 from mailbridge.config.units import shown
 from mailbridge.errors import ConfigError, Fault
+from mailbridge.routing.route import RELAY
 
 MAX_OCTETS = 4 * 1024 * 1024
 
@@ -33,7 +44,9 @@ resolve_types(Config)
 _LISTS: dict[Any, type] = {
     tuple[SMTPListener, ...]: SMTPListener, tuple[POP3Listener, ...]: POP3Listener, tuple[RouteRule, ...]: RouteRule,
 }
+_NAMED: dict[Any, type] = {dict[str, RelaySettings]: RelaySettings}
 _TOML_PLACE = re.compile(r"(.*) \(at (?:(line [0-9]+, column [0-9]+)|(end of document))\)", re.DOTALL)
+_HIDE = "use { file = ... }, or do: chmod o-rwx"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
@@ -64,6 +77,7 @@ def load(path: Path, targets: Collection[str] = (), default_hostname: Callable[[
     try:
         with path.open("rb") as file:
             octets = file.read(MAX_OCTETS + 1)
+            mode = os.fstat(file.fileno()).st_mode
     except OSError as error:
         raise ConfigError(source, (Fault("file", f"cannot be read: {error.strerror}"),)) from None
     if len(octets) > MAX_OCTETS:
@@ -73,30 +87,46 @@ def load(path: Path, targets: Collection[str] = (), default_hostname: Callable[[
     except UnicodeDecodeError as error:
         line = octets.count(b"\n", 0, error.start) + 1
         raise ConfigError(source, (Fault(f"line {line}", "is not UTF-8"),)) from None
-    return load_text(text, source, path.absolute().parent, targets, default_hostname)
+    return load_text(text, source, path.absolute().parent, targets, default_hostname, bool(mode & stat.S_IROTH))
 
 
 def load_text(
-    text: str, source: str, base: Path, targets: Collection[str] = (), default_hostname: Callable[[], str] = this_host
+    text: str,
+    source: str,
+    base: Path,
+    targets: Collection[str] = (),
+    default_hostname: Callable[[], str] = this_host,
+    public: bool = False,
 ) -> Config:
     """The configuration in `text`; `source` names it in messages, relative paths are below `base`.
 
-    Raises ConfigError with every fault. `default_hostname` is asked only when the text has none.
+    Raises ConfigError with every fault. `default_hostname` is asked only when the text has none. `public` says that
+    everybody on this host may read the text, which then must hold no secret.
     """
     document = _parse(text, source)
     given = document if "hostname" in document else {**document, "hostname": default_hostname()}
     faults: list[Fault] = []
     config = None
     try:
-        config = _converter(base, targets).structure(given, Config)
+        config = _converter(base, {*targets, *_relay_targets(document)}).structure(given, Config)
     except ClassValidationError as error:
         faults.extend(_faults(error, ""))
     faults.extend(combinations(document))
+    if public:
+        faults.extend(Fault(place, f"everybody may read this file, and the secret in it; {_HIDE} {source}")
+                      for place in inline_secrets(document))
     if config is None or faults:
         raise ConfigError(source, tuple(dict.fromkeys(faults)))
     if "domains" not in document.get("users", {}):
         config = evolve(config, users=evolve(config.users, domains=(config.hostname,)))
     return evolve(config, source=source)
+
+
+def _relay_targets(document: dict[str, Any]) -> Iterator[str]:
+    """What `to` of a route may name because there is a relay of that name."""
+    relays = document.get("relay")
+    if isinstance(relays, dict):
+        yield from (RELAY + name for name in relays)
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -119,6 +149,8 @@ def _converter(base: Path, targets: Collection[str]) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind, cls in _LISTS.items():
         converter.register_structure_hook_func(partial(eq, kind), _array(converter, cls))
+    for kind, cls in _NAMED.items():
+        converter.register_structure_hook_func(partial(eq, kind), _named(converter, cls))
     tables = dict(readers(base, targets))
     top = tables.pop(Config)  # last: its hooks are looked up when it is made
     for cls, keys in (*tables.items(), (Config, top)):
@@ -157,6 +189,27 @@ def _array(converter: Converter, cls: type) -> Callable[[object, Any], Any]:
         if errors:
             raise IterableValidationError("", errors, kind)
         return tuple(items)
+
+    return read
+
+
+def _named(converter: Converter, cls: type) -> Callable[[object, Any], Any]:
+    def read(value: object, kind: Any) -> Any:
+        if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+            raise ValueError(f"must be tables, each under [relay.NAME], got {shown(value)}")
+        tables: dict[str, object] = {}
+        errors: list[Exception] = []
+        for name, table in value.items():
+            try:
+                tables[relay_name(name)] = converter.structure(table, cls)
+            except ClassValidationError as error:
+                error.add_note(AttributeValidationNote("", name, cls))
+                errors.append(error)
+            except ValueError as error:
+                errors.append(error)
+        if errors:
+            raise ClassValidationError("", errors, cls)
+        return tables
 
     return read
 
@@ -205,6 +258,9 @@ def _keys_of_tables() -> Iterator[tuple[str, set[str]]]:
         cls = _LISTS.get(kind)
         if cls is not None:
             yield f"[[{section.name}]]", {field.name for field in fields(cls)}
+            continue
+        if kind in _NAMED:
+            yield f"[{section.name}.NAME]", {field.name for field in fields(_NAMED[kind])}
             continue
         for part in getattr(kind, "__args__", (kind,)):
             if isinstance(part, type) and has(part):

@@ -75,13 +75,14 @@ class RelaySettings:
     `servers` are `host`, `host:port` or `[address]:port`, tried in order, or `mx` alone for direct delivery. `tls` is
     opportunistic, require, implicit or off; `verify` None means: named servers yes, `mx` no. `ca` (PEM file), `pin`
     (SHA-256) and `identity` (PEM file with our certificate and key) say whom to believe and who we are. `user` with
-    `password` (or `token`) logs in. `use_from` chooses the server by the sender's domain (fauSMTP's usefromsmtp).
-    `default` takes mail for other domains. `connections`, `messages_per_connection`, `idle` limit the pool for each
-    destination; `lmtp` speaks LMTP.
+    `password` (or `token`) logs in. `dedicatedsmtp` is fauSMTP's spelling of server and login: host, port, user,
+    password. `use_from` chooses the server by the sender's domain (fauSMTP's usefromsmtp). `default` takes mail for
+    other domains; None means: when it is the only one. `connections`, `messages_per_connection`, `idle` limit the pool
+    for each destination; `timeout` ends an attempt; `lmtp` speaks LMTP.
     """
 
-    servers: tuple[str, ...]
-    default: bool = False
+    servers: tuple[str, ...] = ()
+    default: bool | None = None
     tls: str = "opportunistic"
     verify: bool | None = None
     ca: Path | None = None
@@ -90,6 +91,7 @@ class RelaySettings:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    dedicatedsmtp: tuple[str, int, str, str] | None = field(default=None, repr=False)
     auth_in_clear: bool = False
     use_from: bool = False
     lmtp: bool = False
@@ -103,7 +105,11 @@ class RelaySettings:
 
 @frozen
 class QueueSettings:
-    """`[queue]`: first retry, its growth to a longest wait, when to give up, when to send a delay notice; seconds."""
+    """`[queue]`: first retry, its growth to a longest wait, when to give up, when to send a delay notice; seconds.
+
+    `pause` is the time between trials of a paused route. At most `notices_per_minute` notices go out; they hold the
+    message when it has at most `bounce_size` octets, else its header.
+    """
 
     retry: float = 300.0
     longest_retry: float = 14400.0
