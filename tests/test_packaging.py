@@ -15,6 +15,7 @@ from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailbridge.cli import sendmail
 from mailbridge.cli.main import main, parser
 from mailbridge.config.load import load_text
 from mailbridge.tap import Options
@@ -48,10 +49,11 @@ class PackagingTests(SynchronousTestCase):
         self.assertTrue(callable(maker.makeService))
 
     def test_command(self) -> None:
-        """The console script of setup.cfg names a function that exists."""
-        line = _settings()["options.entry_points"]["console_scripts"].strip()
-        self.assertEqual(line, "mailbridge = mailbridge.cli.main:main")
-        self.assertTrue(callable(main))
+        """The console scripts of setup.cfg name functions that exist."""
+        lines = _settings()["options.entry_points"]["console_scripts"].strip().splitlines()
+        self.assertEqual(lines, ["mailbridge = mailbridge.cli.main:main",
+                                 "mailbridge-sendmail = mailbridge.cli.sendmail:main"])
+        self.assertTrue(callable(main) and callable(sendmail.main))
 
     def test_wheel(self) -> None:
         """A wheel holds every module, the plugin, py.typed and the licence, and no test."""

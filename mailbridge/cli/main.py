@@ -8,22 +8,23 @@
 | 78   | it cannot start: state, certificate, a path                                            |
 | 130  | interrupted                                                                            |
 
-`status` has the exit codes of a Nagios plug-in instead.
+`status` has the exit codes of a Nagios plug-in instead, `send` and a link named `sendmail` those of sysexits.h.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from mailbridge import __version__
 from mailbridge.admin.call import NotAllowed
 from mailbridge.admin.messages import Kind, OperationError
-from mailbridge.cli import alias, cert, check, clearqueue, client, demo, queue, route, status, user
+from mailbridge.cli import alias, cert, check, clearqueue, client, demo, queue, route, send, sendmail, status, user
 from mailbridge.cli.options import EX_USAGE, CommandParser, warn
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 
-COMMANDS = (demo, check, cert, user, alias, route, client, status, queue, clearqueue)
+COMMANDS = (demo, check, cert, user, alias, route, client, status, queue, clearqueue, send)
 EX_FAILED = 1
 EX_CONFIG = 78
 EX_INTERRUPTED = 130
@@ -41,6 +42,8 @@ def parser() -> CommandParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own); the exit code."""
+    if argv is None and PurePath(sys.argv[0]).name in sendmail.NAMES:  # a link to us in the place of sendmail
+        return sendmail.main()
     args = parser().parse_args(argv)
     args.config, args.json = getattr(args, "config", None), getattr(args, "json", False)
     try:
