@@ -1,0 +1,49 @@
+"""Words of strangers made harmless: server replies, subjects and addresses as they may stand in a notice.
+
+Whatever goes in, what comes out has no line end, no control character and a bounded length. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+from email.header import decode_header
+from textwrap import wrap
+
+from mailbridge.header import fields
+
+_LONGEST_SUBJECT = 500  # octets that are looked at
+_MOST_LINES = 10
+_WIDTH = 70
+
+
+def one_line(text: str, longest: int, utf8: bool = False) -> str:
+    """`text` in one line of at most `longest` characters; `?` for what is not printable, or without `utf8` not ASCII."""
+    words = " ".join(text[:4 * longest].split())
+    clean = "".join(c if c.isprintable() and (utf8 or c.isascii()) else "?" for c in words)
+    return clean if len(clean) <= longest else clean[:max(0, longest - 3)] + "..."
+
+
+def quoted(text: str, longest: int) -> list[str]:
+    """`text` as lines to be read by people: each begins with `> `, so that none can pass for ours."""
+    lines = [line for part in text.split("\n")[:_MOST_LINES] for line in wrap(one_line(part, longest, True), _WIDTH)]
+    return ["> " + line for line in lines[:_MOST_LINES]]
+
+
+def subject(header: bytes) -> str:
+    """The Subject of a message in plain words, encoded words decoded where that can be done; empty without one."""
+    for name, field in fields(header):
+        if name == b"subject":
+            raw = field.partition(b":")[2][:_LONGEST_SUBJECT].decode("utf-8", "replace")
+            return one_line(_decoded(" ".join(raw.split())), 200, True)
+    return ""
+
+
+def _decoded(text: str) -> str:
+    if "=?" not in text:
+        return text
+    try:
+        return "".join(
+            part if isinstance(part, str) else part.decode(charset or "ascii", "replace")
+            for part, charset in decode_header(text)
+        )
+    except Exception:  # base64 that is none, a character set that is none: any codec may raise what it likes
+        return text
