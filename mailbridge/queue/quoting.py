@@ -16,7 +16,7 @@ _WIDTH = 70
 
 
 def one_line(text: str, longest: int, utf8: bool = False) -> str:
-    """`text` in one line of at most `longest` characters; `?` for what is not printable, or without `utf8` not ASCII."""
+    """`text` in one line of at most `longest` characters; `?` for what is not printable, or not ASCII unless `utf8`."""
     words = " ".join(text[:4 * longest].split())
     clean = "".join(c if c.isprintable() and (utf8 or c.isascii()) else "?" for c in words)
     return clean if len(clean) <= longest else clean[:max(0, longest - 3)] + "..."
