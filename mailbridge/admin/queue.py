@@ -6,6 +6,7 @@ million deliveries is read with a million / `LONGEST_PAGE` questions.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -39,6 +40,7 @@ HEADER_OCTETS = 32 * 1024
 HEADER_LINES = 200
 HEADER_COLUMNS = 500
 MOST_LANES = 1000
+LANES_A_COMMIT = 200
 MOST_ALARMS = 20
 _TARGET = re.compile(r"[a-z]+(?::[A-Za-z0-9_.-]{1,64})?")
 _SELECTED_BY = ("id", "recipient", "sender", "target", "destination")
@@ -90,7 +92,7 @@ class QueueOperations:
             raise OperationError(Kind.CONFLICT, f"no message {plain(queue_id, 40)!r} waits: `mailbridge queue list` "
                                                 "shows what does")
         return {
-            "now": self._seconds(), "id": message.queue_id, "sender": message.sender, "origin": message.origin,
+            "now": self._seconds(), "id": message.queue_id, "sender": message.sender, "origin": json.loads(message.origin or "{}"),
             "received": message.received, "size": message.content.size, "header": self._header(message),
             "deliveries": [asdict(entry) for entry in entries], "more": len(entries) == LONGEST_PAGE,
         }
@@ -183,7 +185,8 @@ class QueueOperations:
             raise usage("routes are paused and resumed by target and destination; messages are held and released")
         lanes: tuple[Lane, ...] = await self._store.lanes()
         changed = [lane for lane in lanes if _meant(lane, selection) and lane.state is not state]
-        await self._store.commit(*(SetLane(lane.id, state, reason) for lane in changed))
+        for at in range(0, len(changed), LANES_A_COMMIT):
+            await self._store.commit(*(SetLane(lane.id, state, reason) for lane in changed[at:at + LANES_A_COMMIT]))
         return {"count": len(changed)}
 
 

@@ -53,7 +53,7 @@ def message(told: Record) -> str:
         f"message   {plain(told['id'])}",
         f"sender    {plain(told['sender']) or '<>'}",
         f"received  {duration(now - told['received'])} ago",
-        f"origin    {plain(told['origin'])}",
+        f"origin    {plain(origin(told['origin'])) or '-'}",
         f"size      {size(told['size'])}",
     ]
     for entry in told["deliveries"]:
@@ -66,6 +66,11 @@ def message(told: Record) -> str:
     if told["more"]:
         lines.append(f"further recipients: `mailbridge queue list --id {plain(told['id'])}`")
     return "\n".join([*lines, "header", *(f"  {plain(line)}" for line in told["header"])])
+
+
+def origin(said: Record) -> str:
+    """Who brought a message, and how."""
+    return ", ".join(f"{name} {said[name]}" for name in ("listener", "peer", "helo", "user", "tls") if said.get(name))
 
 
 def statistics(told: Record) -> str:
