@@ -5,9 +5,8 @@ from __future__ import annotations
 from mailbridge.errors import StoreConflict
 from mailbridge.store.batch import Batch
 from mailbridge.store.changes import Accept, Accepted
-from mailbridge.store.rows import extents_text, origin_text
-
-OPEN = "open"
+from mailbridge.store.lanes import lane_id
+from mailbridge.store.rows import EIGHT_BIT, NEWLINE, QUEUED, extents_text, origin_text, wishes_text
 
 
 def accept(batch: Batch, change: Accept, receipts: list[object]) -> None:
@@ -37,14 +36,16 @@ def accept(batch: Batch, change: Accept, receipts: list[object]) -> None:
         for segment in {extent.segment for extent in content.extents}:
             batch.placements += (segment, id)
         batch.settled_extents.append(content.extents)
+    traits = content.ends_in_newline * NEWLINE + content.eight_bit * EIGHT_BIT + bool(change.deliveries) * QUEUED
     batch.messages += (id, envelope.queue_id, envelope.sender.text, origin_text(envelope), envelope.origin.time, size,
-                       content.ends_in_newline, len(deposits), extents, content.octets)
+                       traits, len(deposits), extents, content.octets)
     for user in deposits:
         batch.deposits += (user, id, change.maildrop_size or size)
         batch.maildrops.add(user)
     for queued in change.deliveries:
-        lane = _lane(batch, queued.target, queued.destination)
-        batch.deliveries += (batch.id("delivery"), id, queued.recipient, lane, 0, queued.due, 0, None, 0, None)
+        lane = lane_id(batch, queued.target, queued.destination)
+        batch.deliveries += (batch.id("delivery"), id, queued.recipient, lane, 0, queued.due, 0, None, 0, None,
+                             wishes_text(queued.wishes), 0, 0, None)
         count, due = batch.enqueued.get(lane, (0, queued.due))
         batch.enqueued[lane] = count + 1, min(due, queued.due)
     if not deposits and not change.deliveries:
@@ -58,12 +59,3 @@ def accept(batch: Batch, change: Accept, receipts: list[object]) -> None:
 def _accepted(batch: Batch, key: str) -> int | None:
     rows = batch.execute("SELECT message FROM accepted WHERE key = ?", (key,))
     return rows[0][0] if rows else None
-
-
-def _lane(batch: Batch, target: str, destination: str) -> int:
-    lane = batch.known.lanes.get((target, destination))
-    if lane is None:
-        lane = batch.id("lane")
-        batch.execute("INSERT INTO lane VALUES (?, ?, ?, ?, '', 0, NULL, 0)", (lane, target, destination, OPEN))
-        batch.known.lanes[target, destination] = lane
-    return lane

@@ -49,6 +49,7 @@ class Task:
     done: Callable[[Any], None]
     size: int = 0
     ends_in_newline: bool = True
+    eight_bit: bool = False
     last: bool = False
 
 
@@ -113,7 +114,7 @@ class Appender:
             if stream.failure is None and any(extent.segment in self._given_up for extent in stream.extents):
                 stream.failure = StoreError("the segment that held the content had to be given up")
             if task.last:
-                content = Content(task.size, None, tuple(stream.extents), task.ends_in_newline)
+                content = Content(task.size, None, tuple(stream.extents), task.ends_in_newline, task.eight_bit)
                 results.append((task.done, stream.failure or content))
             else:
                 results.append((task.done, stream.failure))

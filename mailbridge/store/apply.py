@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mailbridge.store import changes, garbage, maildrops, people, queue
+from mailbridge.store import changes, garbage, lanes, maildrops, operating, people, queue, settling
 from mailbridge.store.accept import accept
 from mailbridge.store.batch import Batch
 
 APPLY: dict[type, Callable[[Batch, Any, list[object]], None]] = {
     changes.Accept: accept,
     changes.Unlink: maildrops.unlink,
-    changes.Settle: queue.settle,
-    changes.SetLane: queue.set_lane,
+    changes.Settle: settling.settle,
+    changes.Move: settling.settle,
+    changes.Deposit: settling.deposit,
+    changes.SetLane: lanes.set_lane,
+    **dict.fromkeys(operating.OPERATIONS, operating.refuse),
     changes.AddUser: people.add_user,
     changes.ChangeUser: people.change_user,
     changes.RemoveUser: people.remove_user,
@@ -22,7 +25,9 @@ APPLY: dict[type, Callable[[Batch, Any, list[object]], None]] = {
     changes.Remember: people.remember,
     queue.Claim: queue.claim,
     queue.Renew: queue.renew,
-    queue.ListLanes: queue.list_lanes,
+    lanes.ListLanes: queue.list_lanes,
+    lanes.ListReady: queue.list_ready,
+    operating.Operate: operating.operate,
     garbage.Free: garbage.free,
     garbage.DropSegments: garbage.drop_segments,
     garbage.ListSegments: garbage.list_segments,

@@ -92,7 +92,7 @@ class Batch:
         """Write what is gathered, one statement a table."""
         self._write("message", 10, self.messages)
         self._write("maildrop", 3, self.deposits)
-        self._write("delivery", 10, self.deliveries)
+        self._write("delivery", 14, self.deliveries)
         self._write("placement", 2, self.placements)
         if self.garbage:
             self._write("garbage (message, refs)", 2, self.garbage)

@@ -106,7 +106,10 @@ class Snapshot:
 
 
 class LaneState(Enum):
-    """May a lane's deliveries be claimed? `paused` is the bridge's own doing, with an alarm; `held` the operator's."""
+    """May a lane's deliveries be claimed? `paused` is the bridge's own doing, with an alarm; `held` the operator's.
+
+    Once the `not_before` of a paused lane has passed, if it is not 0, one delivery may be claimed to see how it goes.
+    """
 
     OPEN = "open"
     PAUSED = "paused"
@@ -158,8 +161,8 @@ class Verdict(Enum):
 class Settle:
     """End a claim. `due` is the time of the next attempt for AGAIN. Receipt: True, or False when the fence is stale.
 
-    `answer` (its first 500 characters) is kept for the operator and for notices, an empty one leaves the last; `noticed`
-    records that a delay notice went out with this commit.
+    `answer` (its first 500 characters) is kept for the operator and for notices, an empty one leaves the last;
+    `noticed` records that a delay notice went out with this commit.
     """
 
     delivery: int
@@ -172,7 +175,9 @@ class Settle:
 
 @frozen
 class Move:
-    """End a claim without an attempt: the delivery waits from `due` on in a lane, another or its own. Receipt: as Settle.
+    """End a claim without an attempt: the delivery waits from `due` on in a lane, another or its own.
+
+    Receipt: as Settle.
     """
 
     delivery: int
@@ -202,7 +207,8 @@ class Selection:
 
     The five changes that take one are made in slices, which a crash can part, so each is a commit of its own
     (StoreConflict otherwise). Deliveries that are claimed at that moment are passed over.
-    `queue_id` is a whole one, `recipient` and `sender` whole addresses or `@domain`, `target` and `destination` a lane's.
+    `queue_id` is a whole one, `recipient` and `sender` whole addresses or `@domain`, `target` and `destination` a
+    lane's.
     """
 
     queue_id: str | None = None
@@ -371,5 +377,6 @@ class Remember:
 
 
 Change = (
-    Accept | Unlink | Settle | Move | Deposit | SetLane | Hold | Unhold | RetryNow | Reroute | Discard | AddUser | ChangeUser | RemoveUser | SetAlias | Allocate | Remember
+    Accept | Unlink | Settle | Move | Deposit | SetLane | Hold | Unhold | RetryNow | Reroute | Discard
+    | AddUser | ChangeUser | RemoveUser | SetAlias | Allocate | Remember
 )

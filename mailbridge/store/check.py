@@ -38,6 +38,10 @@ _REFERENCES = {
         "SELECT id, length(octets), size FROM message WHERE extents IS NULL AND length(octets) IS NOT size",
     "delivery {0} is of message {1}, which does not exist":
         "SELECT id, message FROM delivery WHERE message NOT IN (SELECT id FROM message)",
+    "delivery {0} has state {1}, which does not exist":
+        "SELECT id, state FROM delivery WHERE state NOT IN (0, 1, 2)",
+    "message {0} has deliveries and cannot be found by its queue id":
+        "SELECT id FROM message WHERE traits < 4 AND EXISTS (SELECT 1 FROM delivery WHERE message = message.id)",
     "delivery {0} waits in lane {1}, which does not exist":
         "SELECT id, lane FROM delivery WHERE lane NOT IN (SELECT id FROM lane)",
     "lane {0} counts {1} waiting and has {2}":

@@ -15,6 +15,7 @@ import apsw
 from mailbridge.store import rows
 from mailbridge.store.batch import Batch
 from mailbridge.store.changes import Message, Snapshot, Unlink
+from mailbridge.store.settling import settle_all
 
 SLICE = 2000  # uids of one transaction
 SNAPSHOT_SLICE = 50_000
@@ -23,6 +24,7 @@ MESSAGES = 64
 
 def unlink(batch: Batch, change: Unlink, receipts: list[object]) -> None:
     """Take entries out of a maildrop; uids that are not there are passed over."""
+    settle_all(batch)
     batch.flush()  # an entry of the same transaction can be unlinked
     uids = rows.to_json(change.uids)
     batch.execute("INSERT INTO garbage (message, refs) SELECT uid, 1 FROM maildrop "
@@ -74,7 +76,7 @@ def snapshot(connection: apsw.Connection, user: int) -> Snapshot:
 @lru_cache(maxsize=MESSAGES)
 def _select(count: int) -> str:
     marks = ",".join("?" * count)
-    return ("SELECT id, queue_id, sender, origin, received, size, newline, extents, octets FROM message "
+    return ("SELECT id, queue_id, sender, origin, received, size, traits, extents, octets FROM message "
             f"WHERE id IN ({marks})")
 
 

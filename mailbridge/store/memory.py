@@ -5,13 +5,12 @@ Every commit takes effect and fires at once. Nothing outlives the object.
 
 from __future__ import annotations
 
-import copy
 import secrets
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -21,53 +20,14 @@ from mailbridge.errors import StoreConflict, StoreError, StoreFull
 from mailbridge.interfaces import IStore
 from mailbridge.limits import MIB
 from mailbridge.store import changes
-from mailbridge.store.changes import Delivery, Lane, LaneState, Message, People, Snapshot, User, Verdict
+from mailbridge.store import memory_queue as queue
+from mailbridge.store.changes import Delivery, Lane, Message, People, Snapshot, User
 from mailbridge.store.leases import Leases
 from mailbridge.store.maildrops import MESSAGES
 from mailbridge.store.memory_content import MemoryPin, MemoryWriter
+from mailbridge.store.memory_state import State, Waiting
 from mailbridge.store.rows import origin_text
 from mailbridge.store.watchers import Watchers
-
-
-@define
-class _Waiting:
-    """A delivery in the queue; `lease` is the end of its claim, None while it waits."""
-
-    delivery: Delivery
-    due: float
-    owner: str = ""
-    lease: float | None = None
-
-
-@define
-class _State:
-    """All of it, copied before a commit and put back when one of its changes fails."""
-
-    messages: dict[int, Message] = field(factory=dict)
-    maildrops: dict[int, dict[int, int]] = field(factory=dict)
-    queue: dict[int, _Waiting] = field(factory=dict)
-    lanes: dict[int, Lane] = field(factory=dict)
-    users: dict[int, User] = field(factory=dict)
-    aliases: dict[str, changes.Alias] = field(factory=dict)
-    keys: dict[str, int] = field(factory=dict)
-    counters: dict[str, int] = field(factory=dict)
-    remembered: dict[str, str] = field(factory=dict)
-
-    def copy(self) -> _State:
-        """A copy deep enough to go on from."""
-        state = copy.copy(self)
-        for name in self.__slots__:
-            if isinstance(getattr(self, name, None), dict):
-                setattr(state, name, dict(getattr(self, name)))
-        state.maildrops = {user: dict(entries) for user, entries in self.maildrops.items()}
-        state.queue = {id: copy.copy(waiting) for id, waiting in self.queue.items()}
-        return state
-
-    def number(self, counter: str, count: int = 1, start: int = 1) -> int:
-        """The first of `count` numbers that were never given out."""
-        first = self.counters.get(counter, start)
-        self.counters[counter] = first + count
-        return first
 
 
 @implementer(IStore)
@@ -79,7 +39,7 @@ class MemoryStore:
         self.free = 1 << 40
         self._min_free = min_free
         self._clock = clock
-        self._state = _State()
+        self._state = State()
         self._leases = Leases(clock.seconds)
         self._watchers = Watchers()
         self._touched: set[str] = set()
@@ -93,7 +53,11 @@ class MemoryStore:
         self._state = before.copy()
         self._touched = set()
         try:
-            receipts = tuple(self._apply(change) for change in changes)
+            if len(changes) == 1 and isinstance(changes[0], queue.OPERATIONS):
+                receipts: tuple[object, ...] = (
+                    queue.operate(self._state, self._clock.seconds(), changes[0], self._touched),)
+            else:
+                receipts = tuple(self._apply(change) for change in changes)
         except StoreError as error:
             self._state = before
             return fail(error)
@@ -111,15 +75,8 @@ class MemoryStore:
                     entries.pop(uid, None)
                 self._touched.add(f"maildrop:{user}")
                 return None
-            case changes.Settle():
-                return self._settle(change)
-            case changes.SetLane(lane, state, reason, not_before):
-                if lane not in self._state.lanes:
-                    raise StoreConflict(f"there is no lane {lane}")
-                self._state.lanes[lane] = evolve(self._state.lanes[lane], state=state, reason=reason,
-                                                 not_before=not_before)
-                self._touched.add("lanes")
-                return None
+            case changes.Settle() | changes.Move() | changes.Deposit() | changes.SetLane():
+                return queue.apply(self._state, change, self._touched)
             case changes.Allocate(counter, count, start):
                 if count < 1:
                     raise StoreConflict(f"cannot allocate {count} numbers")
@@ -130,6 +87,8 @@ class MemoryStore:
                 else:
                     self._state.remembered[change.key] = change.value
                 return None
+            case _ if isinstance(change, queue.OPERATIONS):
+                raise StoreConflict(f"{type(change).__name__} must be a commit of its own")
         self._touched.add("people")
         return self._change_people(change)
 
@@ -150,34 +109,13 @@ class MemoryStore:
             state.maildrops.setdefault(user, {})[id] = change.maildrop_size or envelope.content.size
             self._touched.add(f"maildrop:{user}")
         for queued in change.deliveries:
-            lane = self._lane(queued.target, queued.destination)
+            lane = queue.lane_id(state, queued.target, queued.destination)
             number = state.number("delivery")
-            state.queue[number] = _Waiting(Delivery(number, id, queued.recipient, lane, 0, 0), queued.due)
+            state.queue[number] = Waiting(Delivery(number, id, queued.recipient, lane, 0, 0, queued.wishes), queued.due)
             self._touched.add("lanes")
         if change.key is not None:
             state.keys[change.key] = id
         return changes.Accepted(id)
-
-    def _lane(self, target: str, destination: str) -> int:
-        for lane in self._state.lanes.values():
-            if (lane.target, lane.destination) == (target, destination):
-                return lane.id
-        id = self._state.number("lane")
-        self._state.lanes[id] = Lane(id, target, destination, LaneState.OPEN, "", 0.0, None, 0)
-        return id
-
-    def _settle(self, change: changes.Settle) -> bool:
-        waiting = self._state.queue.get(change.delivery)
-        if waiting is None or waiting.delivery.fence != change.fence or not change.fence:
-            return False
-        if change.verdict is Verdict.DONE:
-            del self._state.queue[change.delivery]
-        else:
-            delivery = waiting.delivery
-            self._state.queue[change.delivery] = _Waiting(
-                evolve(delivery, attempts=delivery.attempts + 1, fence=delivery.fence + 1), change.due)
-        self._touched.add("lanes")
-        return True
 
     def _change_people(self, change: Any) -> object:
         state = self._state
@@ -261,52 +199,28 @@ class MemoryStore:
         self._leases.release(name, owner)
         return succeed(None)
 
-    def _expire(self) -> None:
-        for waiting in self._state.queue.values():
-            if waiting.lease is not None and waiting.lease <= self._clock.seconds():
-                waiting.lease, waiting.owner = None, ""
-
     def claim(self, owner: str, lane: int, limit: int, ttl: float) -> Deferred[tuple[Delivery, ...]]:
         """See IStore."""
-        self._expire()
-        now = self._clock.seconds()
-        found = self._state.lanes.get(lane)
-        if found is None or found.state is not LaneState.OPEN or found.not_before > now:
-            return self._answer(())
-        due = sorted((waiting.due, id) for id, waiting in self._state.queue.items()
-                     if waiting.delivery.lane == lane and waiting.lease is None and waiting.due <= now)
-        claimed = []
-        for _, id in due[:max(limit, 0)]:
-            waiting = self._state.queue[id]
-            waiting.delivery = evolve(waiting.delivery, fence=waiting.delivery.fence + 1)
-            waiting.owner, waiting.lease = owner, now + ttl
-            claimed.append(waiting.delivery)
+        claimed = queue.claim(self._state, self._clock.seconds(), owner, lane, limit, ttl)
         if claimed:
             self._watchers.tell(["lanes"], ())
-        return self._answer(tuple(claimed))
+        return self._answer(claimed)
 
     def renew(self, owner: str, deliveries: Sequence[Delivery], ttl: float) -> Deferred[tuple[Delivery, ...]]:
         """See IStore."""
-        self._expire()
-        held = []
-        for delivery in deliveries:
-            waiting = self._state.queue.get(delivery.id)
-            if (waiting is not None and waiting.lease is not None and waiting.owner == owner
-                    and waiting.delivery.fence == delivery.fence):
-                waiting.lease = self._clock.seconds() + ttl
-                held.append(delivery)
-        return self._answer(tuple(held))
+        return self._answer(queue.renew(self._state, self._clock.seconds(), owner, deliveries, ttl))
+
+    def queue(self, selection: changes.Selection, after: int, limit: int) -> Deferred[tuple[changes.QueueEntry, ...]]:
+        """See IStore."""
+        return self._answer(queue.page(self._state, self._clock.seconds(), selection, after, limit))
 
     def lanes(self) -> Deferred[tuple[Lane, ...]]:
         """See IStore."""
-        self._expire()
-        dues: dict[int, list[float]] = {}
-        for waiting in self._state.queue.values():
-            if waiting.lease is None:
-                dues.setdefault(waiting.delivery.lane, []).append(waiting.due)
-        return self._answer(tuple(
-            evolve(lane, due=min(dues.get(lane.id, ()), default=None), waiting=len(dues.get(lane.id, ())))
-            for lane in self._state.lanes.values()))
+        return self._answer(queue.lanes(self._state, self._clock.seconds()))
+
+    def ready(self, limit: int) -> Deferred[tuple[tuple[Lane, ...], float | None]]:
+        """See IStore."""
+        return self._answer(queue.ready(self._state, self._clock.seconds(), limit))
 
     def watch(self, topic: str, callback: Callable[[], object]) -> Callable[[], None]:
         """See IStore."""

@@ -22,6 +22,7 @@ from mailbridge.store.changes import (
     User,
 )
 from mailbridge.store.rows import to_json
+from mailbridge.store.settling import settle_all
 
 
 def add_user(batch: Batch, change: AddUser, receipts: list[object]) -> None:
@@ -56,6 +57,7 @@ def remove_user(batch: Batch, change: RemoveUser, receipts: list[object]) -> Non
     """The user goes at once; the rows of the maildrop follow in slices, through the purge."""
     if change.user not in batch.known.users:
         raise StoreConflict(f"there is no user {change.user}")
+    settle_all(batch)
     batch.flush()  # deposits of the same transaction are counted
     batch.execute("DELETE FROM user WHERE id = ?", (change.user,))
     batch.known.users.discard(change.user)

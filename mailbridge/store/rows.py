@@ -8,7 +8,10 @@ from functools import lru_cache
 
 from mailbridge.content import Content, Extent
 from mailbridge.envelope import Envelope
-from mailbridge.store.changes import Message
+from mailbridge.store.changes import NO_WISHES, Message, Wishes
+
+NEWLINE, EIGHT_BIT, QUEUED = 1, 2, 4  # traits of a message
+ANSWER = 500  # characters that are kept of an answer
 
 to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -45,8 +48,24 @@ def origin_text(envelope: Envelope) -> str:
     return f'{text[:-1]},{to_json({"ret": envelope.ret, "envid": envelope.envid})[1:]}'
 
 
-def message(id: int, queue_id: str, sender: str, origin: str, received: float, size: int, newline: int,
+def message(id: int, queue_id: str, sender: str, origin: str, received: float, size: int, traits: int,
             extents: str | None, octets: bytes | None) -> Message:
     """A row of the message table as a record."""
-    content = Content(size, octets if extents is None else None, parse_extents(extents), bool(newline))
+    content = Content(size, octets if extents is None else None, parse_extents(extents), bool(traits & NEWLINE),
+                      bool(traits & EIGHT_BIT))
     return Message(id, queue_id, sender, origin, received, content)
+
+
+def wishes_text(wishes: Wishes) -> str | None:
+    """Wishes as JSON, None when there are none."""
+    if not wishes.notify and wishes.original is None:
+        return None
+    return to_json([wishes.notify, wishes.original])
+
+
+def parse_wishes(text: str | None) -> Wishes:
+    """What `wishes_text` wrote."""
+    if text is None:
+        return NO_WISHES
+    notify, original = json.loads(text)
+    return Wishes(tuple(notify), original)

@@ -22,11 +22,13 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT 
 -- Numbers that are never used twice: `next` is the first that is free. Names of callers begin with `=`.
 CREATE TABLE counter (name TEXT PRIMARY KEY, next INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 -- `refs` counts maildrop rows, deliveries count themselves. Content is in `octets`, or in `extents`, which is a text of
--- segment:offset:length,...
+-- segment:offset:length,... `traits` adds 1 for content that ends in CR LF, 2 for octets above 127, 4 for a message
+-- that was accepted with deliveries: only those can be looked for by queue id, so that others pay for no index.
 CREATE TABLE message (
     id INTEGER PRIMARY KEY, queue_id TEXT NOT NULL, sender TEXT NOT NULL, origin TEXT NOT NULL, received REAL NOT NULL,
-    size INTEGER NOT NULL, newline INTEGER NOT NULL, refs INTEGER NOT NULL, extents TEXT, octets BLOB
+    size INTEGER NOT NULL, traits INTEGER NOT NULL, refs INTEGER NOT NULL, extents TEXT, octets BLOB
 ) STRICT;
+CREATE INDEX message_queued ON message (queue_id COLLATE NOCASE) WHERE traits >= 4;
 CREATE TABLE placement (
     segment INTEGER NOT NULL, message INTEGER NOT NULL, PRIMARY KEY (segment, message)
 ) STRICT, WITHOUT ROWID;
@@ -38,18 +40,23 @@ CREATE TABLE maildrop (
 -- Work for the purge: `refs` to take off a message, which goes when nothing holds it; maildrops of removed users.
 CREATE TABLE garbage (id INTEGER PRIMARY KEY, message INTEGER NOT NULL, refs INTEGER NOT NULL) STRICT;
 CREATE TABLE leaving (user INTEGER PRIMARY KEY) STRICT;
--- state 0 waits, 1 is claimed until `lease`.
+-- state 0 waits, 1 is claimed until `lease`, 2 is held by an operator. `wishes` are JSON, NULL for none; `noticed` and
+-- `pinned` are 0 or 1; `answer` is the last word of the next system.
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY, message INTEGER NOT NULL, recipient TEXT NOT NULL, lane INTEGER NOT NULL,
-    state INTEGER NOT NULL, due REAL NOT NULL, attempts INTEGER NOT NULL, owner TEXT, fence INTEGER NOT NULL, lease REAL
+    state INTEGER NOT NULL, due REAL NOT NULL, attempts INTEGER NOT NULL, owner TEXT, fence INTEGER NOT NULL,
+    lease REAL, wishes TEXT, noticed INTEGER NOT NULL, pinned INTEGER NOT NULL, answer TEXT
 ) STRICT;
 CREATE INDEX delivery_message ON delivery (message);
+CREATE INDEX delivery_lane ON delivery (lane);
 CREATE INDEX delivery_waiting ON delivery (lane, due, id) WHERE state = 0;
 CREATE INDEX delivery_claimed ON delivery (lease) WHERE state = 1;
 CREATE TABLE lane (
     id INTEGER PRIMARY KEY, target TEXT NOT NULL, destination TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
     not_before REAL NOT NULL, due REAL, waiting INTEGER NOT NULL, UNIQUE (target, destination)
 ) STRICT;
+CREATE INDEX lane_ready ON lane (max(due, not_before))
+    WHERE due IS NOT NULL AND (state = 'open' OR (state = 'paused' AND not_before > 0));
 CREATE TABLE user (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, scrypt TEXT NOT NULL, scram TEXT NOT NULL, secret TEXT,
     send_as TEXT NOT NULL, created REAL NOT NULL

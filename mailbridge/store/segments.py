@@ -197,6 +197,7 @@ class ContentWriter:
         self._parts: list[bytes] = []
         self._held = 0
         self._tail = b""
+        self._eight_bit = False
         self._stream: Stream | None = None
         self._failure: StoreError | None = None
         self._in_flight = 0
@@ -226,6 +227,7 @@ class ContentWriter:
         self._parts.clear()
         self._held = 0
         self._tail = (self._tail + octets[-2:])[-2:]
+        self._eight_bit = self._eight_bit or not octets.isascii()
         if self._stream is None:
             self._stream = self._segments.begun(self)
         stream = self._stream
@@ -250,7 +252,7 @@ class ContentWriter:
             else:
                 deferred.errback(self._failure or StoreError("the content was aborted"))
 
-        self._segments.append(Task(stream, octets, done, self.size, self._tail == b"\r\n", last))
+        self._segments.append(Task(stream, octets, done, self.size, self._tail == b"\r\n", self._eight_bit, last))
         return deferred
 
     def finish(self) -> Content | Deferred[Content]:

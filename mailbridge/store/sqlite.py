@@ -21,9 +21,9 @@ from mailbridge.content import Content
 from mailbridge.errors import StartError, StoreError
 from mailbridge.interfaces import IStore
 from mailbridge.limits import MIB
-from mailbridge.store import database, maildrops, people, queue, schema
+from mailbridge.store import database, lanes, maildrops, operating, people, queue, schema, selecting
 from mailbridge.store.appender import Appender
-from mailbridge.store.changes import Delivery, Lane, Message, People, Snapshot, Unlink
+from mailbridge.store.changes import Delivery, Lane, Message, People, QueueEntry, Selection, Snapshot, Unlink
 from mailbridge.store.leases import Leases
 from mailbridge.store.purge import Purge
 from mailbridge.store.reader import Reader
@@ -33,6 +33,7 @@ from mailbridge.store.sync import sync_folder
 from mailbridge.store.watchers import Watchers
 from mailbridge.store.writer import Done, Writer
 
+PAGE = 1000
 SEGMENTS_OF_A_START = 1 << 24
 RESERVE = 8 * MIB
 
@@ -78,7 +79,12 @@ class SQLiteStore:
             sync_folder(state)
             sync_folder(state.absolute().parent)
             room = Room(state, min_free, reserve, reactor.seconds, free)
-            first = self._prepare()
+            try:
+                first = self._prepare()
+            except apsw.FullError:
+                if not room.drop_ballast():
+                    raise
+                first = self._prepare()
             self._appender = appender(segments_folder, first, room, self._deliver_appended)
             self._writer = Writer(self._open_writer, room, reactor.seconds, self._deliver, self._died)
             self._reading = database.open_reader(self._path, connect)
@@ -158,9 +164,14 @@ class SQLiteStore:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def commit(self, *changes: object) -> Deferred[tuple[object, ...]]:
-        """See IStore. A commit that is one long Unlink is made in slices, which a crash can part."""
-        if len(changes) == 1 and type(changes[0]) is Unlink and len(changes[0].uids) > maildrops.SLICE:
-            return self._unlink(changes[0])
+        """See IStore. A commit that is one long Unlink or one operator's change is made in slices, which a crash can
+        part."""
+        if len(changes) == 1:
+            change = changes[0]
+            if type(change) is Unlink and len(change.uids) > maildrops.SLICE:
+                return self._unlink(change)
+            if isinstance(change, operating.OPERATIONS):
+                return self._operate(change)
         deferred: Deferred[tuple[object, ...]] = Deferred()
         self._put((changes, deferred))
         return deferred
@@ -171,6 +182,23 @@ class SQLiteStore:
         for start in range(0, len(change.uids), maildrops.SLICE):
             yield self.commit(Unlink(change.user, change.uids[start:start + maildrops.SLICE]))
         return (None,)
+
+    @inlineCallbacks
+    def _operate(self, change: operating.Operation) -> Generator[Deferred[Any], Any, tuple[object, ...]]:
+        """The deliveries that are there now, slice after slice."""
+        until = yield self._read_later(lambda connection: connection.execute("SELECT max(id) FROM delivery").get)
+        count = after = 0
+        while ids := (yield self._search(selecting.Search(change.selection, after, operating.SLICE, until or 0))):
+            count += (yield self._one(operating.Operate(change, tuple(ids))))
+            after = ids[-1]
+        return (count,)
+
+    @inlineCallbacks
+    def _search(self, search: selecting.Search) -> Generator[Deferred[Any], Any, list[int]]:
+        """Step by step, so that other reads come between them."""
+        while not (yield self._read_later(search.step)):
+            pass
+        return search.found
 
     def content(self) -> ContentWriter:
         """See IStore."""
@@ -238,7 +266,22 @@ class SQLiteStore:
 
     def lanes(self) -> Deferred[tuple[Lane, ...]]:
         """See IStore."""
-        return self._one(queue.ListLanes())
+        return self._one(lanes.ListLanes())
+
+    def ready(self, limit: int) -> Deferred[tuple[tuple[Lane, ...], float | None]]:
+        """See IStore."""
+        return self._one(lanes.ListReady(limit))
+
+    @inlineCallbacks
+    def queue(self, selection: Selection, after: int, limit: int) -> Generator[Deferred[Any], Any,
+                                                                               tuple[QueueEntry, ...]]:
+        """See IStore."""
+        if limit > PAGE:
+            raise ValueError(f"at most {PAGE} deliveries at a time")
+        ids = yield self._search(selecting.Search(selection, after, limit))
+        now = self._reactor.seconds()
+        page = yield self._read_later(lambda connection: selecting.entries(connection, ids, now))
+        return tuple(page)
 
     def _one(self, change: object) -> Deferred[Any]:
         return self.commit(change).addCallback(lambda receipts: receipts[0])

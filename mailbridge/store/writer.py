@@ -23,8 +23,8 @@ from mailbridge.errors import StoreError, StoreFull
 from mailbridge.store.apply import APPLY
 from mailbridge.store.batch import Batch, Known
 from mailbridge.store.changes import Accept
-from mailbridge.store.queue import settle_all
 from mailbridge.store.room import Room
+from mailbridge.store.settling import settle_all
 
 COMMITS = 256  # of one transaction
 ROWS = 4000
@@ -107,7 +107,7 @@ class Writer:
                 if type(change) is Accept:
                     rows += 1 + len(change.deposits) + len(change.deliveries)
                 else:
-                    rows += len(getattr(change, "uids", ())) or 10
+                    rows += len(getattr(change, "uids", ()) or getattr(change, "ids", ())) or 10
         return taken
 
     def _add(self, work: Work | None) -> None:
