@@ -98,8 +98,10 @@ class Connection(Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether more steps may be run: nothing is under way, and the server has not said goodbye."""
-        return self._lost is None and self._steps is None and not self._farewell
+        """Whether more steps may be run: nothing is under way, and the server has not said goodbye, nor anything that
+        nobody asked for."""
+        unasked = self._farewell or self._answers or self._reader.surplus
+        return self._lost is None and self._steps is None and not unasked
 
     @property
     def buffered(self) -> int:
