@@ -27,7 +27,7 @@ _MODES = {
     "t": "addresses are explained by `mailbridge route FROM TO`",
 }
 _ERROR_MODES = ("e", "m", "p", "q", "w")
-_HARMLESS_O = re.compile(r"(?:e[empqw]|d[a-zA-Z]?|[AHLMQST].*|c|f|m|s|v|o|7|8|j|n|G|B.?|h\d*|r.*)")
+_HARMLESS_O = re.compile(r"(?:e[empqw]|d[a-zA-Z]?|[AHLMST].*|c|f|m|s|v|o|7|8|j|n|G|B.?|h\d*|r.*)")
 _HARMLESS_LONG = ("deliverymode", "errormode", "verbose", "queuesortorder", "sendmimeerrors", "logfile", "metoo",
                   "noop", "usersubmission")
 _NOTIFY = {"success", "failure", "delay"}
