@@ -61,6 +61,8 @@ class CheckTests(OpenStore, SynchronousTestCase):
             ("INSERT INTO message VALUES (700, 'q', '', '{}', 0, 0, 1, 0, NULL, x'')", "700 is held by nothing"),
             ("UPDATE message SET octets = x'00' WHERE id = 1", "message 1 has 1 octets"),
             ("UPDATE delivery SET message = 800", "delivery 1 is of message 800"),
+            ("UPDATE delivery SET state = 7", "delivery 1 has state 7"),
+            ("UPDATE message SET traits = 1", "message 4 has deliveries and cannot be found"),
             ("UPDATE delivery SET lane = 900", "lane 900, which does not exist"),
             ("UPDATE lane SET waiting = 4", "lane 1 counts 4 waiting and has 1"),
             ("UPDATE lane SET due = 1", "lane 1 is due at 1.0"),

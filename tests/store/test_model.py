@@ -16,15 +16,24 @@ from mailbridge.store.changes import (
     AddUser,
     Allocate,
     ChangeUser,
+    Deposit,
+    Discard,
+    Hold,
     LaneState,
+    Move,
     Queued,
     Remember,
     RemoveUser,
+    Reroute,
+    RetryNow,
+    Selection,
     SetAlias,
     SetLane,
     Settle,
+    Unhold,
     Unlink,
     Verdict,
+    Wishes,
 )
 from mailbridge.store.check import check_store
 from mailbridge.store.memory import MemoryStore
@@ -34,21 +43,33 @@ from tests.store.values import CREDENTIALS, envelope
 
 numbers = st.integers(0, 6)
 names = st.sampled_from(("a", "A", "b", "c@d"))
+wishes = st.builds(Wishes, st.lists(st.sampled_from(("SUCCESS", "FAILURE"))).map(tuple), st.none() | names)
 changes = st.one_of(
     st.builds(Accept, st.builds(envelope, st.binary(max_size=40)), st.lists(numbers, max_size=3).map(tuple),
               st.lists(st.builds(Queued, names, st.sampled_from(("relay:x", "oce")), names,
-                                 st.integers(0, 400).map(lambda at: 1_763_730_000.0 + at / 4)), max_size=2).map(tuple),
+                                 st.integers(0, 400).map(lambda at: 1_763_730_000.0 + at / 4), wishes),
+                       max_size=2).map(tuple),
               st.none() | names),
     st.builds(Unlink, numbers, st.lists(numbers, max_size=4).map(tuple)),
     st.builds(Settle, numbers, numbers, st.sampled_from(Verdict),
-              st.integers(0, 50).map(lambda at: 1_763_730_000.0 + at)),
-    st.builds(SetLane, numbers, st.sampled_from(LaneState), names, st.just(0.0)),
+              st.integers(0, 50).map(lambda at: 1_763_730_000.0 + at), st.text(max_size=3), st.booleans()),
+    st.builds(Move, numbers, numbers, names, names, st.integers(0, 50).map(lambda at: 1_763_730_000.0 + at)),
+    st.builds(Deposit, numbers, numbers, numbers, numbers),
+    st.builds(SetLane, numbers, st.sampled_from(LaneState), names,
+              st.sampled_from((0.0, 1_763_730_000.0, 1_763_730_040.0))),
     st.builds(AddUser, names, st.just(CREDENTIALS)),
     st.builds(ChangeUser, numbers, st.none() | st.just(CREDENTIALS), st.none() | st.lists(names).map(tuple)),
     st.builds(RemoveUser, numbers),
     st.builds(SetAlias, names, st.lists(names, max_size=2).map(tuple)),
     st.builds(Allocate, names, st.integers(0, 3)),
     st.builds(Remember, names, st.none() | names),
+)
+selections = st.builds(Selection, st.none() | st.just("Q1"), st.none() | names | st.sampled_from(("@D", "@x")),
+                       st.none() | st.sampled_from(("harold@example.org", "@EXAMPLE.org", "")),
+                       st.none() | st.sampled_from(("relay:x", "OCE")), st.none() | names)
+operations = st.one_of(
+    st.builds(Reroute, selections, names, st.none() | names),
+    *(st.builds(kind, selections) for kind in (Hold, Unhold, RetryNow, Discard)),
 )
 
 
@@ -99,6 +120,12 @@ class Model(RuleBasedStateMachine):
         """Any commit."""
         self.both(lambda store: store.commit(*changes))
 
+    @rule(change=operations)
+    def operate(self, change):
+        """What an operator asks, and what he sees."""
+        self.both(lambda store: store.commit(change))
+        self.both(lambda store: store.queue(change.selection, 0, 5))
+
     @rule(names=st.lists(names, min_size=1, max_size=2), octets=st.binary(max_size=20))
     def populate(self, names, octets):
         """Commits that mostly succeed."""
@@ -109,14 +136,20 @@ class Model(RuleBasedStateMachine):
                 self.both(lambda store, change=change: store.commit(change))
 
     @rule(lane=st.integers(1, 4), limit=numbers, ttl=st.sampled_from((5.0, 50.0)), verdict=st.sampled_from(Verdict),
-          part=numbers)
-    def work(self, lane, limit, ttl, verdict, part):
+          part=numbers, user_to=st.booleans())
+    def work(self, lane, limit, ttl, verdict, part, user_to):
         """Claim, renew some, settle some."""
         found = self.both(lambda store: store.claim("me", lane, limit, ttl))
         self.both(lambda store: store.renew("me", found[:part], ttl))
         if found[part:]:
             self.both(lambda store: store.commit(*[
-                Settle(delivery.id, delivery.fence, verdict, self.clock.seconds() + 3) for delivery in found[part:]]))
+                Settle(delivery.id, delivery.fence, verdict, self.clock.seconds() + 3, "no", True)
+                for delivery in found[part:]]))
+        if found[:part]:
+            self.both(lambda store: store.commit(*[
+                change for delivery in found[:part] for change in (
+                    [Deposit(delivery.id, delivery.fence, user, 7) for user in (1, 2)] if user_to
+                    else [Move(delivery.id, delivery.fence, "relay:x", "a", self.clock.seconds())])]))
 
     @rule(seconds=st.sampled_from((0.5, 10.0, 100.0)))
     def time(self, seconds):
@@ -131,6 +164,8 @@ class Model(RuleBasedStateMachine):
         """All that can be read is the same."""
         people = self.both(lambda store: store.people())
         self.both(lambda store: store.lanes())
+        self.both(lambda store: store.ready(3))
+        self.both(lambda store: store.queue(Selection(), 0, 1000))
         uids = set()
         for user in people.users:
             snapshot = self.both(lambda store, user=user: store.snapshot(user.id))

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailbridge.store.sqlite import open_store
 from tests.store.contract import StoreContract
 from tests.store.pump import Pump
+from tests.store.queue_contract import QueueContract
 
 
 class OpenStore:
@@ -40,7 +41,7 @@ class OpenStore:
         self.clock.settle()
 
 
-class SQLiteStoreTests(OpenStore, StoreContract, SynchronousTestCase):
+class SQLiteStoreTests(OpenStore, QueueContract, StoreContract, SynchronousTestCase):
     """The contract on SQLiteStore."""
 
     def setUp(self):
