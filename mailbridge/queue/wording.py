@@ -18,8 +18,7 @@ _LONGEST_ANSWER = 500
 _OPENINGS: dict[Action, tuple[str, str]] = {
     Action.FAILED: (
         "Your message could not be delivered",
-        "Your message could not be delivered to everybody. It reached none of the\naddresses below, and it will not be "
-        "tried again.",
+        "Your message could not be delivered to the addresses below, and it will not\nbe tried again.",
     ),
     Action.DELAYED: (
         "Your message is late",
