@@ -23,7 +23,7 @@ _ROOMS = {
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
                      "clock", "header", "interfaces", "randomness", "routing.route", "store.changes"), VALUES),
-    **dict.fromkeys(("mailboxes", "compose"), PURE),
+    **dict.fromkeys(("mailboxes", "compose", "parts", "recode"), PURE),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
     **dict.fromkeys(("service", "reload", "tap", "testing"), ASSEMBLY),
 }
