@@ -22,8 +22,8 @@ class Pace:
         """The time at which one more may leave: now, or when the minute has room again."""
         while len(self._given) > self.per_minute:
             self._given.popleft()
-        due = now
+        due = max(now, self._given[-1]) if self._given else now
         if len(self._given) == self.per_minute:
-            due = max(now, self._given.popleft() + MINUTE)
+            due = max(due, self._given.popleft() + MINUTE)
         self._given.append(due)
         return due
