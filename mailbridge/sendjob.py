@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.task import Cooperator
 
 from mailbridge.clock import rfc5322_date
 from mailbridge.compose import Composed, ComposeError, Wishes, compose
@@ -18,9 +19,11 @@ from mailbridge.edge.connection import Interrupted
 from mailbridge.edge.sending import Conversation, Login, Manner, Server, open_session, say_ignored
 from mailbridge.errors import AddressError
 from mailbridge.header import end_of_header, fields
+from mailbridge.recode import CannotRecode, recoded, survey
 from mailbridge.sasl.client import ClientMechanism, External, OAuthBearer, XOAuth2, for_password
 from mailbridge.sendresult import Kind, Refusal, SendFailure, SendResult, code_of, kind_of
 from mailbridge.smtp.answer import Answer
+from mailbridge.smtp.client import Unable
 from mailbridge.smtp.outgoing import Outgoing, Recipient
 
 CHUNK = 64 * 1024
@@ -222,17 +225,40 @@ class Job:
     ) -> tuple[Answer | None, list[Refusal]]:
         """(the answer that took the message, who does not get it)."""
         recipients = tuple(Recipient(address, delivery.notify) for address in envelope.recipients)
+        content = envelope.content
+        if not content.isascii() and "8BITMIME" not in session.capabilities:
+            content = await self._seven_bit(content)
         mail = Outgoing(
-            envelope.sender, recipients, len(envelope.content), not envelope.content.isascii(),
-            envelope.content.endswith(b"\r\n"), delivery.ret, delivery.envid,
+            envelope.sender, recipients, len(content), not content.isascii(), content.endswith(b"\r\n"), delivery.ret,
+            delivery.envid,
         )
-        sent = await session.send(mail, Octets(envelope.content, delivery.progress), delivery.at_least_one)
+        sent = await session.send(mail, Octets(content, delivery.progress), delivery.at_least_one)
         answers = {**sent.refused, **sent.final}
         missed = [
             Refusal(address.text, answer.code, str(answer)) for address, answer in answers.items()
             if not answer.positive
         ]
         return next((answer for answer in sent.final.values() if answer.positive), None), missed
+
+    async def _seven_bit(self, content: bytes) -> bytes:
+        """The message for a server that takes seven bits only, made while others go on. Raises Unable."""
+        pieces: list[bytes] = []
+        source = Octets(content)
+
+        def steps() -> Iterator[None]:
+            plan = yield from survey(source.chunks())
+            for piece in recoded(source.chunks(), plan):
+                pieces.append(piece)
+                yield
+
+        turns = Cooperator(scheduler=lambda call: self.reactor.callLater(0, call))
+        try:
+            await turns.cooperate(steps()).whenDone()
+        except CannotRecode as error:
+            raise Unable("5.6.3", f"{error}, and the server does not take them") from None
+        finally:
+            turns.stop()
+        return b"".join(pieces)
 
     def _interrupted(self, session: Conversation, error: Exception) -> SendFailure:
         self.maybe_sent = isinstance(error, Interrupted) and error.after_content

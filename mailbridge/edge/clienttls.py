@@ -43,7 +43,7 @@ class Trust:
             raise ValueError("there is no certificate in the authorities")
         try:
             self._roots(), self._own()
-        except SSL.Error:
+        except (SSL.Error, crypto.Error):
             raise ValueError("authorities and identity are PEM text, the identity with its private key") from None
 
     def creator(self, host: str) -> object:

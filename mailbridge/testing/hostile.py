@@ -1,7 +1,7 @@
 """An SMTP server that does as its script says: well by default, and in `MODES` as badly as servers on the net do.
 
-It runs in memory (`testing.network`) and on sockets. It keeps what it was told and which messages it took, so that a
-test can say whether a message was reported sent that was not, or came twice. It never stops a client by itself: endless
+It runs in memory (`testing.network`) and on sockets. It keeps what it was told and which messages it took, so that
+a test can say whether a message was reported sent that was not, or came twice. It never stops a client by itself: endless
 modes go on until the client has had enough.
 """
 
@@ -46,8 +46,9 @@ class Deaf:
 
 Action = bytes | Endless | Slowly | Close | Deaf
 Script = Mapping[str, Sequence[Action]]
-"""What to do at an event: `connect`, a verb, `login` (a line of a login), `content` (the first octets of a message),
-`end` (its end). Verbs that are not named are served well; an empty sequence is silence."""
+"""What to do at an event: `connect`, a verb or the beginning of a command (`RCPT TO:<no@`), `login` (a line of a login),
+`content` (the first octets of a message), `end` (its end). Verbs that are not named are served well; an empty sequence
+is silence."""
 
 GREETING = b"220 hostile.example ESMTP\r\n"
 OK = b"250 2.0.0 OK\r\n"
@@ -63,7 +64,7 @@ def ehlo(*capabilities: str) -> bytes:
     )
 
 
-ALL = ehlo("PIPELINING", "SIZE 50000000", "8BITMIME", "SMTPUTF8", "DSN", "AUTH PLAIN LOGIN CRAM-MD5")
+_LISTED = ("PIPELINING", "SIZE 50000000", "8BITMIME", "SMTPUTF8", "DSN", "AUTH PLAIN LOGIN CRAM-MD5")
 _TLS = ehlo("STARTTLS", "AUTH PLAIN LOGIN CRAM-MD5")
 
 MODES: dict[str, Script] = {
@@ -129,6 +130,7 @@ class HostileServer(Protocol):
         self._deaf = False
         self._gone = False
         self._envelope: list[bytes] = []
+        self.secured = False
 
     def connectionMade(self) -> None:
         """Greet, in the way of the mode."""
@@ -181,8 +183,14 @@ class HostileServer(Protocol):
             self._envelope.append(line)
         if verb == "RSET":
             self._envelope = []
-        replies = {"EHLO": ALL, "LHLO": ALL, "DATA": READY, "AUTH": b"235 2.7.0 welcome\r\n", "QUIT": b"221 bye\r\n"}
-        self._answer(verb, replies.get(verb, OK), line)
+        capable = _LISTED if self.factory.tls is None or self.secured else ("STARTTLS", *_LISTED)
+        replies = {
+            "EHLO": ehlo(*capable), "LHLO": ehlo(*capable), "STARTTLS": b"220 2.0.0 go on\r\n", "DATA": READY,
+            "AUTH": b"235 2.7.0 welcome\r\n", "QUIT": b"221 bye\r\n",
+        }
+        text = line.decode("utf-8", "replace")
+        event = next((key for key in self.factory.script if " " in key and text.startswith(key)), verb)
+        self._answer(event, replies.get(verb, OK), line)
 
     def _answer(self, event: str, default: bytes, line: bytes) -> None:
         self._act(event, default, line)
@@ -193,6 +201,9 @@ class HostileServer(Protocol):
         elif event == "DATA" and any(each.startswith(b"354") for each in said):
             self._text = DotUnstuffer()
             self._content, self._content_begun = b"", False
+        elif event == "STARTTLS" and self.factory.tls is not None:
+            self.secured = True
+            self.transport.startTLS(self.factory.tls)
         elif event == "QUIT":
             self.transport.loseConnection()
 
@@ -223,10 +234,14 @@ class HostileServer(Protocol):
 
 @frozen
 class HostileFactory(Factory):
-    """Servers of one script, and what they were told: `commands`, `messages` as ((MAIL, RCPT ... lines), content)."""
+    """Servers of one script, and what they were told: `commands`, `messages` as ((MAIL, RCPT ... lines), content).
+
+    With `tls`, which is what startTLS takes, STARTTLS is offered and done (on sockets).
+    """
 
     clock: IReactorTime
     script: Script = field(factory=dict)
+    tls: Any = None
     commands: list[bytes] = field(factory=list)
     messages: list[tuple[tuple[bytes, ...], bytes]] = field(factory=list)
     sessions: list[HostileServer] = field(factory=list)
