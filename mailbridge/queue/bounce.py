@@ -26,7 +26,7 @@ from mailbridge.errors import AddressError, StoreError
 from mailbridge.interfaces import IBounce, IRouter, IStore
 from mailbridge.outcome import Delivered, Outcome
 from mailbridge.queue import fate
-from mailbridge.queue.fate import Action, Fate
+from mailbridge.queue.fate import Fate
 from mailbridge.queue.notice import About, Heading, compose
 from mailbridge.queue.pace import Pace
 from mailbridge.received import maildrop_size
@@ -41,7 +41,7 @@ _POSTMASTER = Address("postmaster")
 
 @frozen
 class BounceSettings:
-    """`hostname` signs notices. `per_minute` of each kind leave; `returned` octets of a message go back with one.
+    """`hostname` signs notices. `per_minute` of each kind leave; a message of up to `returned` octets goes back whole.
 
     `expire` is how long the queue tries a message, in seconds.
     """
@@ -129,8 +129,7 @@ class Bounce:
                 sender=sender, queue_id=queue_id, fates=[(each.recipient, each.status) for each in fates],
             )
             return None
-        failure = any(each.action is Action.FAILED for each in fates)
-        octets = self._read(content, self.settings.returned if failure else min(self.settings.returned, _BLOCK))
+        octets = self._read(content, content.size if content.size <= self.settings.returned else _BLOCK)
         own_id = self._random(_QUEUE_ID_OCTETS).hex()
         notice = compose(
             Heading(self.settings.hostname, own_id, _in_header(receiver, self.settings.hostname), now,
@@ -177,20 +176,17 @@ class Bounce:
         """The beginning of the message. One that cannot be read is told of without it: its sender must hear of it."""
         if content.octets is not None:
             return content.octets[:most]
-        octets = b""
+        blocks = []
         try:
             pin = self._store.pin(content)
             try:
-                while len(octets) < min(most, content.size):
-                    more = self._store.read(content, len(octets), min(_BLOCK, most - len(octets)))
-                    if not more:
-                        break
-                    octets += more
+                for at in range(0, min(most, content.size), _BLOCK):
+                    blocks.append(self._store.read(content, at, min(_BLOCK, most - at)))
             finally:
                 pin.release()  # type: ignore[attr-defined]
         except StoreError:
-            self._log.failure("a notice goes out without the message, which could not be read")
-        return octets
+            self._log.failure("a notice goes out without all of the message, which could not be read")
+        return b"".join(blocks)
 
     async def _write(self, octets: bytes) -> Content:
         writer = self._store.content()

@@ -50,7 +50,7 @@ class Notice:
 class Heading:
     """Who writes the notice: `hostname`; its own `queue_id`; `to`, the address it goes to; `now`, seconds since 1970.
 
-    `longest` is how much of the message it may return, in octets. `undeliverable_to` as in `wording.plain_words`.
+    A message of up to `longest` octets is returned whole. `undeliverable_to` as in `wording.plain_words`.
     """
 
     hostname: str
@@ -142,7 +142,7 @@ def _returned(heading: Heading, about: About, fates: Sequence[Fate]) -> Part:
         whole = whole_message(about.octets, utf8)
         if whole is not None:
             return whole
-    return header_alone(about.octets, utf8, heading.longest)
+    return header_alone(about.octets, utf8)
 
 
 def _boundary(queue_id: str, parts: Sequence[Part]) -> str:
