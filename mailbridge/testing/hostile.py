@@ -1,8 +1,8 @@
 """An SMTP server that does as its script says: well by default, and in `MODES` as badly as servers on the net do.
 
 It runs in memory (`testing.network`) and on sockets. It keeps what it was told and which messages it took, so that
-a test can say whether a message was reported sent that was not, or came twice. It never stops a client by itself: endless
-modes go on until the client has had enough.
+a test can say whether a message was reported sent that was not, or came twice. It never stops a client by itself:
+endless modes go on until the client has had enough.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Deaf:
 
 Action = bytes | Endless | Slowly | Close | Deaf
 Script = Mapping[str, Sequence[Action]]
-"""What to do at an event: `connect`, a verb or the beginning of a command (`RCPT TO:<no@`), `login` (a line of a login),
-`content` (the first octets of a message), `end` (its end). Verbs that are not named are served well; an empty sequence
-is silence."""
+"""What to do at an event: `connect`, a verb or the beginning of a command (`RCPT TO:<no@`), `login` (a line of a
+login), `content` (the first octets of a message), `end` (its end). Verbs that are not named are served well; an empty
+sequence is silence."""
 
 GREETING = b"220 hostile.example ESMTP\r\n"
 OK = b"250 2.0.0 OK\r\n"
