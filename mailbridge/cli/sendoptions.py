@@ -203,7 +203,7 @@ def _server(args: argparse.Namespace) -> Keywords:
             trust = Trust(not args.no_verify and bool(args.ca or local is None), _pem(args.ca), args.pin,
                           _pem(args.identity))
         except ValueError as error:
-            raise usage(f"--pin: {error}") from None
+            raise usage(f"--ca, --pin or --identity: {error}") from None
     return {
         "servers": servers, "ports": ports, "trust": trust,
         "tls": args.tls or (local.tls if local is not None else "opportunistic"),

@@ -63,8 +63,10 @@ class HeaderTests(SynchronousTestCase):
 
     def test_file_names(self) -> None:
         """A plain name is quoted, any other is in the percent form; no path and no quote gets through."""
-XX, "filename*=utf-8''x%22.txt"), ("z\u00eb", "filename*=utf-8''z%C3%AB"),
-                            ("a\r\nb", "filename*=utf-8''a%0D%0Ab"), ("\\", "filename*=utf-8''%5C")):
+        for name, shown in (("a b.txt", 'filename="a b.txt"'), ("/etc/passwd", 'filename="passwd"'),
+                            ("", 'filename="file"'), ('x".txt', "filename*=utf-8''x%22.txt"),
+                            ("z\u00eb", "filename*=utf-8''z%C3%AB"), ("a\r\nb", "filename*=utf-8''a%0D%0Ab"),
+                            ("\\", "filename*=utf-8''%5C")):
             self.assertEqual(shown, file_name(name))
 
 
