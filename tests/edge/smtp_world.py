@@ -1,4 +1,4 @@
-"""A bridge in memory for tests of the SMTP edge: store, directory, router, intake, logins, and clients to talk to it."""
+"""A bridge in memory for tests of the SMTP edge: store, directory, router, intake, logins, and clients for it."""
 
 from __future__ import annotations
 

@@ -457,7 +457,8 @@ class LoginTests(SynchronousTestCase):
         """PLAIN, LOGIN and SCRAM log in on this host."""
         for commands in (
             [PLAIN],
-            [b"AUTH LOGIN\r\n", base64.b64encode(b"Bonnie@example.org") + b"\r\n", base64.b64encode(b"right") + b"\r\n"],
+            [b"AUTH LOGIN\r\n", base64.b64encode(b"Bonnie@example.org") + b"\r\n",
+             base64.b64encode(b"right") + b"\r\n"],
         ):
             world = World()
             client = world.connect(LOOPBACK)
