@@ -37,8 +37,8 @@ class FindTests(SynchronousTestCase):
 
     def test_empty_variable(self) -> None:
         """An empty variable is as good as none."""
-        self.assertEqual(find_config(None, {"MAILBRIDGE_CONFIG": ""}, self.cwd, self.system),
-        self.cwd / "mailbridge.toml")
+        found = find_config(None, {"MAILBRIDGE_CONFIG": ""}, self.cwd, self.system)
+        self.assertEqual(found, self.cwd / "mailbridge.toml")
 
     def test_named_file_is_missing(self) -> None:
         """A file that was named on purpose is not replaced by another."""

@@ -100,7 +100,7 @@ FAULTS: list[tuple[str, list[str]]] = [
     ("\n\nb = 1\nb = 2\n", ["line 4, column 6: is not TOML: Cannot overwrite a value"]),
     ("a = " + "[" * 5000, ["file: is nested too deeply"]),
     ("a = " + "9" * 5000, ["file: is not TOML: Exceeds the limit ..."]),
-    ("a = 2026-99-99", ["line 1, column 5: is not TOML: Invalid date or datetime"]),
+    ("a = 2026-02-30\n", ["line 1, column 5: is not TOML: Invalid date or datetime"]),
 ]
 
 

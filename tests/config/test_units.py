@@ -26,15 +26,13 @@ class UnitsTests(SynchronousTestCase):
     def test_times(self) -> None:
         """A time is seconds, or a number with a unit."""
         for value, seconds in [(5, 5.0), (0.5, 0.5), ("5 min", 300.0), ("5min", 300.0), ("1.5 h", 5400.0),
-        ("2 days", 172800.0),
-                               ("30 s", 30.0), ("90", 90.0)]:
+                               ("2 days", 172800.0), ("30 s", 30.0), ("90", 90.0)]:
             self.assertEqual(time(0, 10**6)(value), seconds, value)
 
     def test_wrong_values(self) -> None:
         """What is no amount is refused: other types, other digits, unknown units, signs."""
         for value in (True, None, [], {}, "", "many", "5 parsecs", "-5", "+5", "1_0", "٥", "0x10", "5 5", "1e3",
-            "5 min 3 s",
-                      float("nan"), float("inf"), "9" * 400, ".5", "5."):
+                      "5 min 3 s", float("nan"), float("inf"), "9" * 400, ".5", "5."):
             self.assertRaises(ValueError, size(0, 2**40), value)
             self.assertRaises(ValueError, time(0, 10**6), value)
         for value in (True, "5", 5.0, None):
