@@ -144,7 +144,8 @@ class IntakeTests(SynchronousTestCase):
         asked = self.accepted(world)
         self.send(world, b"From: root\r\n\r\n", TRUSTED, parse_mailbox(b"root"))
         self.assertEqual(asked[0].envelope.sender.text, "scanner@example.org")
-        self.assertTrue(world.mail("bonnie")[0].endswith(b"From: <scanner@example.org>\r\nX-Original-From: root\r\n\r\n"))
+        rewritten = b"\r\nFrom: <scanner@example.org>\r\nX-Original-From: root\r\n\r\n"
+        self.assertTrue(world.mail("bonnie")[0].endswith(rewritten))
         self.send(world, b"From: root\r\n\r\n", TRUSTED, NULL)
         self.assertTrue(asked[1].envelope.sender.is_null)
         self.assertIn(b"From: <MAILER-DAEMON@bridge.example.org>\r\n", world.mail("bonnie")[1])
