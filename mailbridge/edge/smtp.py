@@ -264,7 +264,13 @@ class SMTPServer(Session, smtp.ESMTP):
         behind = self._transaction.write(octets)
         if behind is not None:
             self._pause()
-            behind.addBoth(lambda _: self._resume())
+            self.deadline = inf  # the store is late, not the client
+            behind.addBoth(self._caught_up)
+
+    def _caught_up(self, _: object) -> None:
+        if not (self._server.closing or self._server.waiting):
+            self.deadline = self._next_deadline()
+        self._resume()
 
     def end(self) -> Reply | None:
         """Commit."""

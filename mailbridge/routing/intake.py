@@ -116,7 +116,7 @@ class Transaction:
         self._rules = rules
         self._recipients: dict[Address, None] = {}
         self._users: dict[int, None] = {}
-        self._queued: dict[tuple[str, str, str], None] = {}
+        self._queued: dict[tuple[str, str, str, str], str] = {}
         self._writer: IContentWriter | None = None
         self._header = b""
         self._header_done = False
@@ -134,7 +134,8 @@ class Transaction:
             if route.target == MAILDROP and route.user is not None:
                 self._users[route.user] = None
             else:
-                self._queued[address.text, route.target, route.destination] = None
+                key = address.local, address.domain.casefold(), route.target, route.destination
+                self._queued.setdefault(key, address.text)
         self._recipients[address] = None
         return reply.RECIPIENT_OK
 
@@ -226,7 +227,7 @@ class Transaction:
             self._declared.body_8bit, self._declared.utf8,
         )
         now = self._intake.clock.seconds()
-        queued = tuple(Queued(recipient, target, lane, now) for recipient, target, lane in self._queued)
+        queued = tuple(Queued(text, target, lane, now) for (_, _, target, lane), text in self._queued.items())
         return self._intake.store.commit(
             Accept(envelope, tuple(self._users), queued, maildrop_size=maildrop_size(self._sender, content))
         )

@@ -86,7 +86,7 @@ class IntakeTests(SynchronousTestCase):
         world = World(routes=(rule,), targets=("relay:office",))
         asked = self.accepted(world)
         self.send(world, origin=TRUSTED, recipients=(b"x@elsewhere.example", b"y@elsewhere.example",
-                                                     b"x@elsewhere.example", b"clyde@example.org"))
+                                                     b"x@Elsewhere.Example", b"clyde@example.org"))
         self.assertEqual(asked[0].deposits, (2,))
         now = world.clock.seconds()
         self.assertEqual(asked[0].deliveries, (Queued("x@elsewhere.example", "relay:office", "", now),
