@@ -28,16 +28,21 @@ def free_port() -> int:
 
 
 class Bridge:
-    """A bridge with its configuration, state and log in `folder`; listeners: smtp, pop3, with TLS smtps and pop3s too.
+    """A bridge with its configuration, state and log in `folder`; `ports` has the listeners smtp and pop3.
 
-    `tls` are the files of a certificate and its key.
+    With `tls`, the files of a certificate and its key, smtps and pop3s too, and smtp-tls and pop3-tls, which take
+    nothing before STARTTLS.
     """
 
     def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.state = folder / "state"
-        self.ports = {name: free_port() for name in ("smtp", "pop3", *(("smtps", "pop3s") if tls else ()))}
+        listeners = {"smtp": "", "pop3": ""}
+        if tls:
+            listeners |= {"smtps": "tls = true", "pop3s": "tls = true", "smtp-tls": 'starttls = "require"',
+                          "pop3-tls": 'starttls = "require"'}
+        self.ports = {name: free_port() for name in listeners}
         self.process: subprocess.Popen[bytes] | None = None
         lines = ['hostname = "bridge.dst.invalid"', 'state = "state"']
         if tls:
@@ -45,8 +50,7 @@ class Bridge:
             lines += ["[tls]", f"certificate = {certificate}", f"key = {{ file = {key} }}"]
         lines += ["[limits]", "connections_per_client = 1000", "[users]", f'domains = ["{DOMAIN}"]']
         for name, port in self.ports.items():
-            lines += [f"[[{name.removesuffix('s')}]]", f'listen = "tcp:{port}:interface={HOST}"']
-            lines += ["tls = true"] if name.endswith("s") else []
+            lines += [f"[[{name[:4]}]]", f'listen = "tcp:{port}:interface={HOST}"', listeners[name]]
         (folder / "mailbridge.toml").write_text("\n".join(lines) + "\n")
 
     def start(self) -> float:

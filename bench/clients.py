@@ -7,8 +7,10 @@ fetch; each in clear, after STARTTLS or STLS, and with implicit TLS, with a logi
 dots, lines of 5,000 octets, 8-bit text and empty lines at its end; `20 MiB` an attachment of that size; `utf-8` goes to
 an address that needs SMTPUTF8. Every client has a configuration file of its own and talks to loopback only.
 
-A cell says `ok` when the body is the same octet for octet and every header line given is there; `ok, decoded` when the
-program builds the message itself and the decoded text and attachment are the same. `-` is what a program cannot do;
+A cell says `ok` when the message is the same octet for octet below Return-Path and Received (what is fetched: with
+them), line ends aside where the program stores its own; `ok, decoded` when the program builds the message itself and
+the decoded text and attachment are the same. Login and TLS are proven by the Received line and by listeners that take
+nothing before STARTTLS. `-` is what a program cannot do;
 the notes below the table say so. Exit code 1 when anything fails or a program is missing.
 """
 
@@ -20,6 +22,7 @@ import email.policy
 import os
 import poplib
 import random
+import re
 import shutil
 import smtplib
 import ssl
@@ -28,14 +31,15 @@ import sys
 import tempfile
 import time
 from base64 import encodebytes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from bridge import DOMAIN, ROOT, Bridge, Lines
 
 sys.path.insert(0, str(ROOT))
 
-from mailbridge import certificate  # noqa: E402
+from mailbridge import certificate
 
 SENDER = f"bonnie@{DOMAIN}"
 RECIPIENT = f"clyde@{DOMAIN}"
@@ -46,6 +50,7 @@ SECONDS = 90.0
 WAYS = ("plain", "starttls", "implicit")
 MESSAGES = ("lines", "20 MiB", "utf-8")
 DECODED = "ok, decoded"
+GOOD = ("ok", DECODED, "-")
 
 TEXT = "\n".join([
     ".a dot at the start", "..two dots", ".", "..", "...", "", ". a dot and a space", "x" * 5000, "." + "y" * 4999,
@@ -107,11 +112,11 @@ class Bench:
 
     def smtp(self, way: str) -> int:
         """The port for a way of sending."""
-        return self.bridge.ports["smtps" if way == "implicit" else "smtp"]
+        return self.bridge.ports[{"plain": "smtp", "starttls": "smtp-tls", "implicit": "smtps"}[way]]
 
     def pop3(self, way: str) -> int:
         """The port for a way of fetching."""
-        return self.bridge.ports["pop3s" if way == "implicit" else "pop3"]
+        return self.bridge.ports[{"plain": "pop3", "starttls": "pop3-tls", "implicit": "pop3s"}[way]]
 
     def place(self) -> Path:
         """A fresh folder for one run of a program."""
@@ -182,13 +187,13 @@ def parts(octets: bytes) -> tuple[list[bytes], bytes]:
     return fields, body
 
 
-def same(message: Message, stored: bytes, added: tuple[bytes, ...] = ()) -> str:
-    """Exactly what was given, below Return-Path and Received; `added` are fields that the client puts in itself."""
+def same(message: Message, stored: bytes) -> str:
+    """Exactly what was given, below Return-Path and Received."""
     fields, body = parts(stored)
     if not fields[0].startswith(b"Return-Path: <") or not fields[1].startswith(b"Received: from "):
         raise Wrong(f"the trace lines are missing: {fields[:2]}")
     given, given_body = parts(message.wire)
-    rest = [field for field in fields[2:] if field in given or field.partition(b":")[0] not in added]
+    rest = fields[2:]
     if rest != given:
         raise Wrong(f"header differs: {[field for field in rest if field not in given][:2]} too much, "
                     f"{[field for field in given if field not in rest][:2]} missing")
@@ -232,7 +237,7 @@ def curl_send(bench: Bench, way: str, message: Message) -> str:
             f'mail-rcpt = "{message.recipient}"\nupload-file = "message"\nsilent\nshow-error\n'
             + ("ssl-reqd\n" if way == "starttls" else ""))
     run(place, "curl", "-q", "-K", place / "curlrc")
-    return same(message, arrived(bench))
+    return same(message, arrived(bench, way))
 
 
 def swaks(bench: Bench, way: str, message: Message) -> str:
@@ -247,7 +252,7 @@ def swaks(bench: Bench, way: str, message: Message) -> str:
             f"to {message.recipient}\nauth {mechanism}\nauth-user bonnie\nauth-password {PASSWORD}\ndata @message\n"
             f"suppress-data\n{tls}")
     run(place, "swaks", "--config", place / "swaksrc")
-    return same(message, arrived(bench))
+    return same(message, arrived(bench, way))
 
 
 def msmtp(bench: Bench, way: str, message: Message) -> str:
@@ -259,7 +264,7 @@ def msmtp(bench: Bench, way: str, message: Message) -> str:
             f"tls {'off' if way == 'plain' else 'on'}\ntls_starttls {'on' if way == 'starttls' else 'off'}\n"
             f"tls_trust_file {bench.ca}\n")
     run(place, "msmtp", "-C", place / "msmtprc", "--", message.recipient, octets=message.lf)
-    return same(message, arrived(bench))
+    return same(message, arrived(bench, way))
 
 
 def s_nail(bench: Bench, way: str, message: Message) -> str:
@@ -269,7 +274,8 @@ def s_nail(bench: Bench, way: str, message: Message) -> str:
     scheme = "smtps" if way == "implicit" else "smtp"
     rc = private(place / "mailrc", "set v15-compat\n"
                  f"set mta={scheme}://bonnie:{PASSWORD}@localhost:{bench.smtp(way)}\nset smtp-auth={mechanism}\n"
-                 f"set from={SENDER}\nset hostname=client.invalid\nset DEAD={place}/dead.letter\nset sendwait\nset mime-encoding=8b\n"
+                 f"set from={SENDER}\nset hostname=client.invalid\nset DEAD={place}/dead.letter\n"
+                 "set sendwait\nset mime-encoding=8b\n"
                  f"set tls-ca-file={bench.ca} tls-ca-no-defaults tls-verify=strict\n"
                  + ("set smtp-use-starttls\n" if way == "starttls" else ""))
     attach: tuple[str, ...] = ()
@@ -278,7 +284,7 @@ def s_nail(bench: Bench, way: str, message: Message) -> str:
         attach = ("-a", "twenty.bin")
     run(place, "s-nail", "-n", *attach, "-s", "clients", message.recipient, octets=message.text.encode(),
         MAILRC=str(rc))
-    return same_decoded(message, arrived(bench))
+    return same_decoded(message, arrived(bench, way))
 
 
 def python_smtplib(bench: Bench, way: str, message: Message) -> str:
@@ -292,31 +298,32 @@ def python_smtplib(bench: Bench, way: str, message: Message) -> str:
             client.starttls(context=context)
         client.login("bonnie", PASSWORD)
         client.sendmail(SENDER, [message.recipient], message.wire, ["SMTPUTF8"] if message.name == "utf-8" else [])
-    return same(message, arrived(bench))
+    return same(message, arrived(bench, way))
 
 
 TCL = """
 package require mime
 package require smtp
 lassign $argv port way ca user password from to text attachment
-proc octets {path} {set file [open $path rb]; set octets [read $file]; close $file; return $octets}
-set token [mime::initialize -canonical text/plain -param {charset utf-8} -encoding 8bit -string [octets $text]]
+proc text {path} {
+    set file [open $path]
+    fconfigure $file -encoding utf-8
+    set text [read $file]
+    close $file
+    return $text
+}
+set token [mime::initialize -canonical text/plain -param {charset utf-8} -encoding 8bit -string [text $text]]
 if {$attachment ne ""} {
     set second [mime::initialize -canonical application/octet-stream -encoding base64 -file $attachment]
     set token [mime::initialize -canonical multipart/mixed -parts [list $token $second]]
 }
-proc import {channel args} {
-    global ca
-    ::tls::import $channel -cafile $ca -require 1 -servername localhost
-    ::tls::handshake $channel
-}
-proc refuse {args} {return insecure-is-not-wanted}
 set options [list -servers localhost -ports $port -client client.invalid -username $user -password $password]
 if {$way ne "plain"} {
     package require tls
     ::tls::init -cafile $ca -require 1
 }
-if {$way eq "implicit"} {lappend options -usetls 0 -tlsimport 1} else {lappend options -usetls [expr {$way eq "starttls"}]}
+lappend options -usetls [expr {$way eq "starttls"}]
+if {$way eq "implicit"} {lappend options -tlsimport 1}
 set failed [smtp::sendmessage $token {*}$options -originator $from -recipients $to -header [list From $from] \\
     -header [list To $to] -header [list Subject clients]]
 mime::finalize $token -subordinates all
@@ -334,14 +341,17 @@ def tcllib(bench: Bench, way: str, message: Message) -> str:
         attachment.write_bytes(message.attachment)
     run(place, "tclsh", place / "send.tcl", str(bench.smtp(way)), way, bench.ca, "bonnie", PASSWORD, SENDER,
         message.recipient, place / "text", "" if message.attachment is None else attachment)
-    return same_decoded(message, arrived(bench))
+    return same_decoded(message, arrived(bench, way))
 
 
-def arrived(bench: Bench) -> bytes:
-    """The one message that is in the maildrop now; it is taken out."""
+def arrived(bench: Bench, way: str) -> bytes:
+    """The one message that is in the maildrop now; it is taken out. Its Received line must tell of login and TLS."""
     found = bench.mailboxes(take=True)
     if len(found) != 1:
         raise Wrong(f"{len(found)} messages arrived, not one")
+    received = parts(found[0])[0][1]
+    if not re.search(rb" with (ESMTP|UTF8SMTP)A " if way == "plain" else rb" with (ESMTP|UTF8SMTP)SA ", received):
+        raise Wrong(f"not the way it was meant to go: {received!r}")
     return found[0]
 
 
@@ -367,8 +377,8 @@ def fetchmail(bench: Bench, way: str) -> list[bytes]:
     spool, script = make_spool(place)
     tls = {"plain": "sslproto ''", "starttls": f"sslproto 'auto' sslcertck sslcertfile '{bench.ca}'",
            "implicit": f"ssl sslcertck sslcertfile '{bench.ca}'"}[way]
-    private(place / "fetchmailrc", f"set no syslog\npoll localhost service {bench.pop3(way)} protocol pop3 auth password\n"
-            f"  user 'clyde' password '{PASSWORD}' is 'clyde' here {tls}\n"
+    private(place / "fetchmailrc", f"set no syslog\npoll localhost service {bench.pop3(way)} protocol pop3 "
+            f"auth password\n  user 'clyde' password '{PASSWORD}' is 'clyde' here {tls}\n"
             f"  fetchall no keep no rewrite pass8bits stripcr mda '{script}'\n")
     run(place, "fetchmail", "--fetchmailrc", place / "fetchmailrc", "--invisible", "--silent", "--pidfile",
         place / "pid", FETCHMAILHOME=str(place))
@@ -383,7 +393,8 @@ def getmail(bench: Bench, way: str) -> list[bytes]:
     trust = f"ca_certs = {bench.ca}\n" if way == "implicit" else ""
     private(place / "getmailrc", f"[retriever]\ntype = {kind}\nserver = localhost\nport = {bench.pop3(way)}\n"
             f"username = clyde\npassword = {PASSWORD}\n{trust}[destination]\n"
-            f"type = MDA_external\npath = {script}\nallow_root_commands = true\n[options]\ndelete = true\nreceived = false\ndelivered_to = false\nverbose = 0\n")
+            f"type = MDA_external\npath = {script}\nallow_root_commands = true\n"
+            "[options]\ndelete = true\nreceived = false\ndelivered_to = false\nverbose = 0\n")
     run(place, "getmail", "--getmaildir", place, "--rcfile", "getmailrc")
     return [path.read_bytes() for path in spool.iterdir()]
 
@@ -482,7 +493,7 @@ def rows(bench: Bench, only: set[str]) -> Iterator[tuple[str, str, list[str]]]:
                     results.append("-")
                     continue
                 bench.mailboxes(take=True)
-                results.append(attempt(lambda: send(bench, way, message)))
+                results.append(attempt(send, bench, way, message))
             yield f"{name} sends", way, results
     for name, fetch in FETCHERS.items():
         for way in WAYS if not only or name in only else ():
@@ -490,21 +501,26 @@ def rows(bench: Bench, only: set[str]) -> Iterator[tuple[str, str, list[str]]]:
                 yield f"{name} fetches", way, ["-"] * len(MESSAGES)
                 continue
             wanted = bench.fill()
-            results = []
-            failure = attempt(lambda: results.extend(fetched(wanted, fetch(bench, way))) or "")
-            if not failure and (left := len(bench.mailboxes(take=False))):
-                failure = f"FAILED {left} messages were left in the maildrop"
-            yield f"{name} fetches", way, [failure] * len(MESSAGES) if failure else results
+            found = attempt(fetch, bench, way)
+            if isinstance(found, list) and (left := len(bench.mailboxes(take=False))):
+                found = f"FAILED {left} messages were left in the maildrop"
+            yield f"{name} fetches", way, [found] * len(MESSAGES) if isinstance(found, str) else fetched(wanted, found)
 
 
-def attempt(work: Callable[[], str]) -> str:
-    """What `work` says, or how it failed."""
+def attempt(work: Callable[..., Any], *arguments: object) -> Any:
+    """What `work` returns, or a text that says how it failed."""
     try:
-        return work()
+        return work(*arguments)
     except Missing as error:
         return f"not run: {error}"
     except (Wrong, OSError, smtplib.SMTPException, poplib.error_proto) as error:
         return f"FAILED {error}"
+
+
+def line(client: str, way: str, results: Iterable[str]) -> str:
+    """One line of the table; what went wrong is told below it."""
+    cells = [result if result in GOOD else result.partition(" ")[0] for result in results]
+    return f"{client:18} {way:9} " + " ".join(f"{cell:12}" for cell in cells).rstrip()
 
 
 def main() -> int:
@@ -519,12 +535,11 @@ def main() -> int:
     bad: list[str] = []
     try:
         bench.start()
-        print(f"{'client':18} {'way':9} " + " ".join(f"{name:12}" for name in MESSAGES), flush=True)
+        print(f"{'client':18} {'way':9} " + " ".join(f"{name:12}" for name in MESSAGES))
         for client, way, results in rows(bench, set(filter(None, args.only.split(",")))):
-            print(f"{client:18} {way:9} " + " ".join(f"{result.split(' ')[0] if ' ' in result and result != DECODED else result:12}"
-                                                    for result in results), flush=True)
+            print(line(client, way, results), flush=True)
             bad += [f"{client}, {way}, {name}: {result}" for name, result in zip(MESSAGES, results, strict=True)
-                    if result not in ("ok", DECODED, "-")]
+                    if result not in GOOD]
         for (name, what), why in CANNOT.items():
             print(f"- {name}, {what}: {why}")
     finally:
