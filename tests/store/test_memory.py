@@ -7,10 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailbridge.errors import StoreFull
 from mailbridge.store.memory import MemoryStore
 from tests.store.contract import StoreContract
+from tests.store.contract_queue import QueueContract
 from tests.store.values import mail
 
 
-class MemoryStoreTests(StoreContract, SynchronousTestCase):
+class MemoryStoreTests(StoreContract, QueueContract, SynchronousTestCase):
     """The contract on MemoryStore."""
 
     def setUp(self):

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.store.sqlite import open_store
 from tests.store.contract import StoreContract
+from tests.store.contract_queue import QueueContract
 from tests.store.pump import Pump
 
 
@@ -40,7 +41,7 @@ class OpenStore:
         self.clock.settle()
 
 
-class SQLiteStoreTests(OpenStore, StoreContract, SynchronousTestCase):
+class SQLiteStoreTests(OpenStore, StoreContract, QueueContract, SynchronousTestCase):
     """The contract on SQLiteStore."""
 
     def setUp(self):
