@@ -42,6 +42,7 @@ class Done:
     maildrops: set[int] = field(factory=set)
     extents: list[Any] = field(factory=list)
     made_garbage: bool = False
+    broken: str | None = None
 
 
 class Writer:
@@ -190,6 +191,7 @@ class Writer:
 
     def _break(self, working: list[Work], done: Done, error: Exception) -> None:
         """The batch fails; the next one opens a new connection, and SQLite recovers what the log holds."""
+        done.broken = str(error)
         failed = StoreError(f"the store's disk is failing: {error}")
         done.results += [(deferred, failed) for _, deferred in working]
         connection, self._connection = self._connection, None
