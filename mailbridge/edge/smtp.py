@@ -133,6 +133,7 @@ class SMTPServer(Session, smtp.ESMTP):
             self._log_out()
             server.tls_started()
         elif server.closing:
+            self._resume()  # TLS ends with a word of the client
             self.transport.loseConnection()
             self.deadline = self.factory.clock.seconds() + CLOSING_TIME
         elif server.has_more:
@@ -268,7 +269,9 @@ class SMTPServer(Session, smtp.ESMTP):
             behind.addBoth(self._caught_up)
 
     def _caught_up(self, _: object) -> None:
-        if not (self._server.closing or self._server.waiting):
+        if self._server.closing:
+            return
+        if not self._server.waiting:
             self.deadline = self._next_deadline()
         self._resume()
 
