@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.header import complete, count_fields, count_hops, end_of_header, fields
+from mailbridge.header import begins_as_header, complete, count_fields, count_hops, end_of_header, fields
 
 PIECES = [b"From", b"Date:", b"received:", b"Message-ID", b" ", b"\t", b":", b"\r\n", b"\r", b"\n", b"x", b"\xff",
           b"\0"]
@@ -39,6 +39,13 @@ class TableTests(SynchronousTestCase):
             (b"last", b"last: f"),
         ])
         self.assertEqual(list(fields(b"")), [])
+
+    def test_begins(self) -> None:
+        """Bare text, a folded line and an empty line begin no header; a mailbox file's first line does."""
+        for text, answer in [(b"To: a\r\n", True), (b"X-Odd :", True), (b"From a@b Mon\r\nTo: c", True),
+                             (b">From a", True), (b"hello world\r\n", False), (b" To: a", False), (b"\tx", False),
+                             (b"", False), (b"hello, you: x", False), (b"\r\n", False)]:
+            self.assertEqual(begins_as_header(text), answer, text)
 
     def test_counts(self) -> None:
         """Folded lines are no fields; Received fields count in any case, folded text does not."""

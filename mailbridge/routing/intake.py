@@ -175,6 +175,8 @@ class Transaction:
             self._refuse(reply.TOO_MANY_HOPS)
             return None
         if self._rules.add_headers or self._rules.sender is not None:
+            if head and not header.begins_as_header(head):  # bare text: it is no header, nor the folded rest of ours
+                head, body = b"", b"\r\n" + head + body
             head = header.complete(
                 head,
                 date=rfc5322_date(self._origin.time),

@@ -138,6 +138,19 @@ class IntakeTests(SynchronousTestCase):
         self.send(world)
         self.assertNotIn(b"Message-ID", world.mail("bonnie")[1])
 
+    def test_text_without_header(self) -> None:
+        """Bare text from a device becomes the body; it can neither be lost in a header nor fold itself onto ours."""
+        world = World(rules=RULES)
+        for text in (b"hello world\r\n", b"hello\r\n\r\nworld\r\n", b" , mallory@elsewhere.example\r\n\r\nx\r\n"):
+            self.send(world, text, origin=TRUSTED)
+            head, _, body = world.mail("bonnie")[-1].partition(b"\r\n\r\n")
+            self.assertTrue(head.endswith(b"\r\nFrom: <a@elsewhere.example>"), head)
+            self.assertEqual(body, text)
+        self.send(world, b"", origin=TRUSTED)
+        self.assertTrue(world.mail("bonnie")[-1].endswith(b"\r\nFrom: <a@elsewhere.example>\r\n"))
+        self.send(world, b" folded\r\n\r\nx\r\n")
+        self.assertTrue(world.mail("bonnie")[-1].endswith(b"\r\n folded\r\n\r\nx\r\n"))
+
     def test_rewritten_sender(self) -> None:
         """A listener that rewrites: envelope and From are the bridge's, the old From is kept; <> stays <>."""
         world = World(rules=SubmissionRules(sender=parse_mailbox(b"scanner@example.org")))
