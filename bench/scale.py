@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,8 @@ FRESH, HEAP_USER = "fresh", "heap"
 OCTETS = b"Subject: scale\r\n\r\n" + (b"x" * 70 + b"\r\n") * 10
 AT_ONCE = 1000  # Accepts of one commit
 IN_FLIGHT = 4
-REPEATS = 15
+READS = 20  # in a round
+QUITS = 3
 LIMIT_RECEIVE, LIMIT_RATIO, LIMIT_START, LIMIT_P99 = 0.7, 1.4, 5.0, 0.100
 QUIET_SECONDS = 3.0
 DELETIONS = 3
@@ -182,30 +184,53 @@ class Side:
             time.sleep(0.02)
         connection.close()
 
-    def round(self, receive: int) -> None:
-        """Every figure once."""
+    def receive(self, count: int) -> None:
+        """One run of receiving."""
         cpu = self.cpu()
-        self.note("receive", receive / self.send(FRESH, receive, 2048, 50))
-        self.note("receive cpu", (self.cpu() - cpu) / receive)
+        self.note("receive", count / self.send(FRESH, count, 2048, 50))
+        self.note("receive cpu", (self.cpu() - cpu) / count)
         self.empty(FRESH)
-        self.pop3(self.tested).quit()
-        for _ in range(REPEATS):
-            session = Lines(self.bridge.ports["pop3"])
-            session.ask(b"USER " + self.tested.encode())
-            begun = time.monotonic()
-            session.ask(b"PASS " + PASSWORD.encode())
-            self.note("login", time.monotonic() - begun)
-            begun = time.monotonic()
-            listed = session.text(b"LIST")
-            self.note("LIST", time.monotonic() - begun)
-            session.quit()
-            if (count := listed.count(b"\n")) != EACH:
-                raise SystemExit(f"{self.name}: {count} messages in the maildrop, not {EACH}")
+
+    def read(self) -> None:
+        """One login and LIST."""
+        session = Lines(self.bridge.ports["pop3"])
+        session.ask(b"USER " + self.tested.encode())
+        begun = time.monotonic()
+        session.ask(b"PASS " + PASSWORD.encode())
+        self.note("login", time.monotonic() - begun)
+        begun = time.monotonic()
+        listed = session.text(b"LIST")
+        self.note("LIST", time.monotonic() - begun)
+        session.quit()
+        if (count := listed.count(b"\n")) != EACH:
+            raise SystemExit(f"{self.name}: {count} messages in the maildrop, not {EACH}")
+
+    def delete(self) -> None:
+        """One QUIT with deletions."""
         user = self.quitters.pop(0)
         self.note("QUIT", self.empty(user))
         if user == self.tested:
             self.send(user, EACH, len(OCTETS), 10)
             self.quitters.append(user)
+
+
+def rounds(small: Side, big: Side, count: int, receive: int) -> None:
+    """Every figure, the two in turn and each first as often as the other: a noisy machine is noisy for both."""
+    for side in (small, big):
+        side.bridge.start()
+        side.empty(FRESH)
+        side.pop3(side.tested).quit()
+    orders = ((small, big), (big, small))
+    for number in range(count):
+        for side in orders[number % 2]:
+            side.receive(receive)
+        time.sleep(1.0)
+        for repeat in range(READS):
+            for side in orders[repeat % 2]:
+                side.read()
+        for repeat in range(QUITS):
+            for side in orders[(number + repeat) % 2]:
+                side.delete()
 
 
 # --- another session --------------------------------------------------------------------------------------------------
@@ -336,22 +361,18 @@ def main() -> int:
     args = parser.parse_args()
     if shutil.which("smtp-source") is None:
         raise SystemExit("smtp-source is missing: install Postfix (it need not run)")
-    if args.messages != args.maildrops * EACH or args.maildrops <= args.rounds:
-        raise SystemExit(f"--messages must be {EACH} times --maildrops, and --maildrops more than --rounds")
+    if args.messages != args.maildrops * EACH or args.maildrops <= args.rounds * QUITS:
+        raise SystemExit(f"--messages must be {EACH} times --maildrops, and --maildrops over {QUITS} times --rounds")
     folder = Path(tempfile.mkdtemp(prefix="scale.", dir=args.state.parent if args.state else None))
     names = [f"u{number}" for number in range(args.maildrops)]
     small = Side("small", folder / "small", ["u0"], "u0")
-    big = Side("big", args.state or folder / "big", names[:args.rounds], names[-1])
+    big = Side("big", args.state or folder / "big", random.sample(names[:-1], args.rounds * QUITS),
+               names[-1])  # at random: those of an earlier run were filled up again and lie together now
     print(f"load at the start {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     try:
         in_process(fill, small.bridge.state, {"u0": EACH, FRESH: 0})
         in_process(fill, big.bridge.state, dict.fromkeys(names, EACH) | {FRESH: 0, HEAP_USER: HEAP})
-        for side in (small, big):
-            side.bridge.start()
-            side.empty(FRESH)
-        for number in range(args.rounds):
-            for side in (small, big) if number % 2 else (big, small):
-                side.round(args.receive)
+        rounds(small, big, args.rounds, args.receive)
         table = Table()
         compare(table, small, big)
         starts(table, big, 3)
