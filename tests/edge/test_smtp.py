@@ -163,7 +163,7 @@ class TransactionTests(SynchronousTestCase):
         client = world.connect()
         client.transport.dataBuffer = b"x" * 300_000  # type: ignore[attr-defined]  # what the socket did not take
         client.say(b"NOOP\r\n")
-        self.assertTrue(client.closed)
+        self.assertTrue(client.transport.disconnected)
 
 
 class RecipientTests(SynchronousTestCase):

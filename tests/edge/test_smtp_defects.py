@@ -13,7 +13,7 @@ import trustme
 from twisted.cred.credentials import IUsernamePassword
 from twisted.internet import protocol, reactor, ssl
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -408,5 +408,25 @@ class StarttlsTests(TestCase):
         client.transport.write(OPENING + b"BDAT 4 LAST\r\n\r\n\r\n")
         yield client.until(b"Recipient OK\r\n250 2.0.0 Stored as 00000000000000000002\r\n")
         self.assertRegex(world.mail("bonnie")[0], rb"\r\n\t\(using TLSv1\.3 TLS_\w+\)\r\n\tby \S+ with ESMTPS id ")
+        client.transport.loseConnection()
+        yield client.lost
+
+    @inlineCallbacks
+    def test_s07_login(self) -> Any:
+        """Ours: a login before the handshake does not outlive it, nor what it allowed."""
+        world = World(starttls="offer", tls=CurrentTLS(self.options), normalise=True)
+        world.pool.run = lambda work: succeed(work())  # type: ignore
+        client = yield self.connect(world.factory)
+        client.transport.write(b"EHLO x\r\n" + PLAIN)
+        yield client.until(reply.LOGGED_IN.wire)
+        client.transport.write(b"STARTTLS\r\n")
+        yield client.until(reply.READY_FOR_TLS.wire)
+        self.assertEqual(world.left, ["bonnie"])
+        client.transport.startTLS(self.trust)
+        client.transport.write(OPENING + b"BDAT 4 LAST\r\n\r\n\r\n")
+        yield client.until(b"Recipient OK\r\n250 2.0.0 Stored as 00000000000000000001\r\n")
+        self.assertIn(b" with ESMTPS id ", world.mail("bonnie")[0])
+        client.transport.write(OPENING + b"BDAT 4 LAST\r\n\r\na\n")
+        yield client.until(reply.BARE_NEWLINE.wire)
         client.transport.loseConnection()
         yield client.lost
