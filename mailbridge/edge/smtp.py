@@ -182,13 +182,17 @@ class SMTPServer(Session, smtp.ESMTP):
         """The Reply that `use` makes of the result, or None when the session has to wait for it."""
         done: list[Reply] = []
 
-        def arrived(answer: Reply) -> None:
+        def arrived(result: Any) -> None:
+            try:
+                answer = self._fault(result) if isinstance(result, Failure) else use(result)
+            except Exception:
+                answer = self._fault(Failure())
             if self._pending is None:
                 done.append(answer)
             else:
                 self._answered(answer)
 
-        waiting.addCallback(use).addErrback(self._fault).addCallback(arrived)
+        waiting.addBoth(arrived)  # one callback: this is on the way of every message
         if done:
             return done[0]
         self._pending = waiting
