@@ -51,6 +51,7 @@ WAYS = ("plain", "starttls", "implicit")
 MESSAGES = ("lines", "20 MiB", "utf-8")
 DECODED = "ok, decoded"
 GOOD = ("ok", DECODED, "-")
+NOT_RUN = "not run"
 
 TEXT = "\n".join([
     ".a dot at the start", "..two dots", ".", "..", "...", "", ". a dot and a space", "x" * 5000, "." + "y" * 4999,
@@ -97,7 +98,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = 0
-        pair = certificate.make(("localhost", "127.0.0.1"), 30, time.time())
+        pair = certificate.make(("localhost", "127.0.0.1"), 90, time.time())
         self.ca, key = folder / "cert.pem", folder / "key.pem"
         certificate.write(pair, self.ca, key)
         self.bridge = Bridge(folder / "bridge", (self.ca, key))
@@ -512,14 +513,14 @@ def attempt(work: Callable[..., Any], *arguments: object) -> Any:
     try:
         return work(*arguments)
     except Missing as error:
-        return f"not run: {error}"
+        return f"{NOT_RUN}: {error}"
     except (Wrong, OSError, smtplib.SMTPException, poplib.error_proto) as error:
         return f"FAILED {error}"
 
 
 def line(client: str, way: str, results: Iterable[str]) -> str:
     """One line of the table; what went wrong is told below it."""
-    cells = [result if result in GOOD else result.partition(" ")[0] for result in results]
+    cells = [result if result in GOOD else NOT_RUN if result.startswith(NOT_RUN) else "FAILED" for result in results]
     return f"{client:18} {way:9} " + " ".join(f"{cell:12}" for cell in cells).rstrip()
 
 
@@ -529,6 +530,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="names of clients, with commas")
     parser.add_argument("--keep", type=Path, help="work in this new folder and keep it")
     args = parser.parse_args()
+    only = set(filter(None, args.only.split(",")))
+    if unknown := only - SENDERS.keys() - FETCHERS.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(SENDERS | FETCHERS)}")
     folder = args.keep or Path(tempfile.mkdtemp(prefix="clients."))
     folder.mkdir(mode=0o700, exist_ok=True)
     bench = Bench(folder)
@@ -536,12 +540,13 @@ def main() -> int:
     try:
         bench.start()
         print(f"{'client':18} {'way':9} " + " ".join(f"{name:12}" for name in MESSAGES))
-        for client, way, results in rows(bench, set(filter(None, args.only.split(",")))):
+        for client, way, results in rows(bench, only):
             print(line(client, way, results), flush=True)
-            bad += [f"{client}, {way}, {name}: {result}" for name, result in zip(MESSAGES, results, strict=True)
-                    if result not in GOOD]
+            bad += [result if result.startswith(NOT_RUN) else f"{client}, {way}, {name}: {result}"
+                    for name, result in zip(MESSAGES, results, strict=True) if result not in GOOD]
         for (name, what), why in CANNOT.items():
-            print(f"- {name}, {what}: {why}")
+            if not only or name in only:
+                print(f"- {name}, {what}: {why}")
     finally:
         bench.bridge.stop()
         if not args.keep:
