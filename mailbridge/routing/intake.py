@@ -218,7 +218,7 @@ class Transaction:
         assert self._writer is not None
         try:
             content = self._writer.finish()
-            stored = content.addCallback(self._commit) if isinstance(content, Deferred) else self._commit(content)
+            stored = self._commit(content) if isinstance(content, Content) else content.addCallback(self._commit)
         except Exception:
             return self._failed(Failure())
         return stored.addCallbacks(self._committed, self._failed)
