@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from functools import lru_cache
 
 from attrs import field, frozen
@@ -19,6 +20,7 @@ from mailbridge.errors import AddressError
 MAX_LOCAL = 255
 MAX_DOMAIN = 255
 MAX_PATH = 1024
+_NEVER = frozenset({"Cc", "Zl", "Zp"})  # U+0085, U+2028 and kin would end a line for many a reader of logs and lists
 
 _ATEXT = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]"
 _DOT_STRING = re.compile(rb"(?:%s|\.)+" % _ATEXT)  # devices write `.name` and `a..b`; harmless, so taken
@@ -174,9 +176,12 @@ def _literal(inner: str) -> str:
 
 def _text(octets: bytes) -> str:
     try:
-        return octets.decode("utf-8")
+        text = octets.decode("utf-8")
     except UnicodeDecodeError:
         raise AddressError(f"{_show(octets)} is not UTF-8") from None
+    if not text.isascii() and any(unicodedata.category(c) in _NEVER for c in text):
+        raise AddressError(f"{_show(octets)} holds a control character or line separator")
+    return text
 
 
 def _show(octets: bytes) -> str:

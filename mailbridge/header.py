@@ -36,6 +36,11 @@ def fields(header: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = stop
 
 
+def begins_as_header(text: bytes) -> bool:
+    """Whether the first line of `text` is a field, or the `From ` line of a mailbox file; else it has no header."""
+    return _FIELD.match(text) is not None or text.startswith((b"From ", b">From "))
+
+
 def count_fields(header: bytes) -> int:
     """How many fields a header has."""
     lines = header.count(b"\r\n")

@@ -8,7 +8,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-@frozen
+@frozen(cache_hash=True)
 class Limits:
     """The `[limits]` of the configuration; shared by all listeners (sources: RFC 5321 4.5.3, RFC 1939 3)."""
 

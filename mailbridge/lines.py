@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 
+_NOT_NEWLINE = bytes(c for c in range(256) if c not in b"\r\n")
 _ANY_NEWLINE = re.compile(rb"\r\n|\r|\n")
 
 
 def has_bare_newline(octets: bytes) -> bool:
     """Whether a CR or LF in `octets` is not part of CR LF. A CR at the very end counts as bare."""
-    # As many CR and as many LF as pairs; three counts are faster than any pattern.
-    pairs = octets.count(b"\r\n")
-    return octets.count(b"\n") != pairs or octets.count(b"\r") != pairs
+    # Pairs cannot overlap: where there are more CR and LF than pairs have, one is bare. No pattern is as fast.
+    return len(octets.translate(None, _NOT_NEWLINE)) != 2 * octets.count(b"\r\n")
 
 
 class Normaliser:

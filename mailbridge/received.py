@@ -16,13 +16,17 @@ def _token(text: str) -> str:
     return "".join(c if "!" <= c <= "~" and c not in '()\\";<>' else "?" for c in text[:255])
 
 
+def _words(text: str) -> str:
+    return " ".join(map(_token, text.split()))
+
+
 def received_header(origin: Origin, hostname: str, queue_id: str, recipient: Address | None) -> bytes:
     """The trace line to put before a message, folded, with CR LF at its end.
 
     `recipient` is named only when it is the only one (RFC 5321 7.2: no blind copy is given away).
     """
     source = f"from {_token(origin.helo) or 'unknown'} ({_peer(origin.peer)})"
-    tls = f"\r\n\t(using {_token(origin.tls)})" if origin.tls else ""
+    tls = f"\r\n\t(using {_words(origin.tls)})" if origin.tls else ""
     target = f"\r\n\tfor <{recipient.text}>" if recipient is not None and recipient.is_ascii else ""
     return (
         f"Received: {source}{tls}\r\n\tby {hostname} with {origin.protocol} id {queue_id}{target};\r\n"

@@ -29,6 +29,10 @@ class Reply:
 
     def __attrs_post_init__(self) -> None:
         prefix = f"{self.enhanced} " if self.enhanced else ""
+        if self.text.isascii() and self.text.isprintable():  # one clean line, as nearly all are
+            octets = f"{self.code} {prefix}{self.text}"[:510].encode("ascii") + b"\r\n"
+            object.__setattr__(self, "wire", octets)
+            return
         lines = self.text.split("\n")
         out = []
         for number, line in enumerate(lines, 1):

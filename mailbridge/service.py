@@ -41,7 +41,7 @@ from mailbridge.edge.listeners import Listener, Listeners
 from mailbridge.edge.mailbox import MaildropMailbox
 from mailbridge.edge.pop3 import POP3ServerFactory
 from mailbridge.edge.session import Sessions
-from mailbridge.edge.smtp import SMTPServerFactory
+from mailbridge.edge.smtp_listener import SMTPServerFactory
 from mailbridge.edge.transport import CurrentTLS, implicit_tls
 from mailbridge.errors import StartError
 from mailbridge.randomness import BulkRandom

@@ -6,6 +6,7 @@ no traceback. SIGHUP reads the configuration again and never ends the process.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ from mailbridge.service import Bridge
 EX_SOFTWARE = 70
 EX_CONFIG = 78
 LAST_WORDS_SECONDS = 1.0
+COLLECTOR_THRESHOLDS = (20_000, 20, 20)
 
 
 class Options(usage.Options):
@@ -67,6 +69,7 @@ class Daemon(Service):
         except StartError as error:
             print(f"mailbridge: {error}", file=sys.stderr, flush=True)
             raise SystemExit(EX_CONFIG) from None
+        _tune_collector()
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
         Service.startService(self)
 
@@ -87,6 +90,16 @@ class Daemon(Service):
         """Nothing can be accepted any more: let the last replies go out, then end, to be started anew."""
         self._log.failure("the store's writer died; this process ends", failure)
         self._reactor.callLater(LAST_WORDS_SECONDS, os._exit, EX_SOFTWARE)
+
+
+def _tune_collector() -> None:
+    """Look for reference cycles less often, and never again through what the start has made.
+
+    Messages make many objects and no cycles; the stock thresholds cost 5 % of a message.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def makeService(options: Options) -> IService:

@@ -30,7 +30,7 @@ def user_name(text: str) -> str:
         raise usage("a user name has no +: bonnie gets mail for bonnie+anything already")
     if len(name.encode("utf-8")) > LONGEST_NAME:
         raise usage(f"a user name has at most {LONGEST_NAME} octets")
-    if _address(name) != name:
+    if '"' in name or _address(name) != name:
         raise usage(f"{text[:LONGEST_NAME]!r} cannot be a user name: no spaces, quotes, brackets or commas, and no dot "
                     "at either end; use letters, digits, dots and hyphens")
     return name

@@ -21,9 +21,9 @@ from attrs import evolve, frozen
 
 from mailbridge import certificate
 from mailbridge.certificate import LONGEST, Description, days_left, warning
-from mailbridge.cli.options import Subparsers, find_config, show
+from mailbridge.cli.options import Subparsers, config_path, show
 from mailbridge.config.load import this_host
-from mailbridge.errors import StartError
+from mailbridge.errors import ConfigError, StartError
 
 #: Nobody is there, and nothing is sent: asking the system for the way to them tells our own address in each network.
 _FAR_AWAY = ("192.0.2.1", "10.255.255.254", "172.31.255.254", "192.168.255.254", "2001:db8::1", "fdff::1")
@@ -172,9 +172,19 @@ def _make(where: Place, args: argparse.Namespace, now: float) -> int:
     return 0
 
 
+def _configuration(args: argparse.Namespace) -> Path | None:
+    """The configuration; None when there is none yet, which is no error here unless one was named."""
+    try:
+        return config_path(args)
+    except ConfigError:
+        if args.config is not None:
+            raise
+        return None
+
+
 def run(args: argparse.Namespace) -> int:
     """Make or show. 0, or 1 when the certificate shown is not valid now. Errors: StartError."""
-    where = place(find_config(args.config))
+    where = place(_configuration(args))
     if args.certificate is not None or args.key is not None:
         chosen = args.certificate or where.certificate
         where = evolve(where, certificate=chosen, key=args.key or chosen.with_name("key.pem"), configured=False)

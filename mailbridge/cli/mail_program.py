@@ -73,6 +73,11 @@ def _door(listener: SMTPListener | POP3Listener, config: Config) -> Door:
     )
 
 
+def _names(told: Description, host: str) -> bool:
+    """Whether a certificate is for `host`; a `*.` stands for one label (RFC 6125 6.4.3)."""
+    return host.lower() in told.names or f"*.{host.lower().partition('.')[2]}" in told.names
+
+
 def _notes(config: Config, smtp: tuple[Door, ...], pop3: tuple[Door, ...], told: Description | None) -> Iterable[str]:
     doors = (*smtp, *pop3)
     if not smtp:
@@ -90,6 +95,10 @@ def _notes(config: Config, smtp: tuple[Door, ...], pop3: tuple[Door, ...], told:
         yield "Where SMTP takes no login, choose `no authentication`: it serves local users and trusted clients."
     if told is not None and told.self_signed:
         yield "The certificate is self-signed: the program asks once; compare the fingerprint before you trust it."
+    secure = {door.host for door in doors if door.security != CLEAR}
+    for host in sorted(secure):
+        if told is not None and not _names(told, host):
+            yield f"The certificate does not name {host}, and programs will say so: `mailbridge cert --show`."
     if any(door.port is None for door in doors):
         yield "`?`: the port is that of the proxy or of the systemd socket; ask who runs it."
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from mailbridge.admin.plain import plain_json
+from mailbridge.config.find import NAME, SYSTEM, VARIABLE, find_config
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
-from mailbridge.errors import StartError
 
-VARIABLE = "MAILBRIDGE_CONFIG"
-PLACES = (Path("mailbridge.toml"), Path("/etc/mailbridge/mailbridge.toml"))
 EX_USAGE = 64
 
 
@@ -25,7 +22,7 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS,
-                          help=f"configuration (default: ${VARIABLE}, {', '.join(map(str, PLACES))})")
+                          help=f"configuration (default: ${VARIABLE}, {NAME}, {SYSTEM})")
         self.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
     def error(self, message: str) -> NoReturn:
@@ -37,21 +34,14 @@ class CommandParser(argparse.ArgumentParser):
 Subparsers: TypeAlias = "argparse._SubParsersAction[Any]"
 
 
-def find_config(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The configuration file: `given`, else of the environment, else the first that is there; None if there is none."""
-    if given is not None:
-        return given
-    if environment.get(VARIABLE):
-        return Path(environment[VARIABLE])
-    return next((place for place in PLACES if place.exists()), None)
+def config_path(args: argparse.Namespace) -> Path:
+    """The configuration file of a command, found as `twist mailbridge` finds it. Raises ConfigError."""
+    return find_config(str(args.config) if args.config is not None else None, os.environ, Path.cwd())
 
 
 def read_config(args: argparse.Namespace) -> Config:
-    """The configuration of a command. Raises ConfigError, or StartError when there is no file."""
-    path = find_config(args.config)
-    if path is None:
-        raise StartError(f"there is no configuration: give one with --config FILE, or put it at {PLACES[-1]}")
-    return load(path)
+    """The configuration of a command. Raises ConfigError."""
+    return load(config_path(args))
 
 
 def show(args: argparse.Namespace, record: object, text: str) -> None:

@@ -21,11 +21,11 @@ from mailbridge.admin.plain import plain
 from mailbridge.cli import sysexits
 from mailbridge.cli.connect import run_reactor
 from mailbridge.cli.newmessage import checked_header
-from mailbridge.cli.options import find_config
 from mailbridge.cli.send import tell
 from mailbridge.cli.sendmailoptions import SendmailOptions, parse
 from mailbridge.cli.submission import Submission, read_submission
-from mailbridge.errors import AddressError, MailbridgeError, StartError
+from mailbridge.config.find import SYSTEM, find_config
+from mailbridge.errors import AddressError, ConfigError, MailbridgeError, StartError
 from mailbridge.header import end_of_header, fields
 from mailbridge.lines import Normaliser
 from mailbridge.mailboxes import parse_mailboxes
@@ -65,15 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own, without its name); the exit code."""
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
-        path = find_config(Path(options.config) if options.config is not None else None)
-        if path is None:
-            raise StartError("there is no configuration of mailbridge: name one with -C FILE")
-        door = read_submission(path)
+        door = read_submission(config_path(options.config))
         message = read_message(sys.stdin.buffer, options.ignore_dots, door.message_size)
         keywords = prepare(options, message, door, caller(os.getuid()))
     except OperationError as error:
         return fail(str(error), sysexits.USAGE)
-    except StartError as error:
+    except (StartError, ConfigError) as error:
         return fail(str(error), sysexits.CONFIGURATION)
     except (TooLarge, AddressError) as error:
         return fail(str(error), sysexits.DATA)
@@ -90,6 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail("interrupted: it may have been sent", sysexits.INTERRUPTED)
     except Exception as error:
         return fail(f"a fault of mailbridge itself: {type(error).__name__}: {error}", sysexits.SOFTWARE)
+
+
+def config_path(named: str | None) -> Path:
+    """The configuration that -C names, else of the environment, else of the system. Raises ConfigError.
+
+    Never that of the working folder: sendmail runs anywhere, also where strangers may put files.
+    """
+    return find_config(os.path.abspath(named) if named is not None else None, os.environ, SYSTEM.parent)
 
 
 def fail(line: str, code: int) -> int:

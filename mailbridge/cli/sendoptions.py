@@ -17,10 +17,9 @@ from attrs import frozen
 
 from mailbridge.admin.messages import usage
 from mailbridge.cli.newmessage import Attachment, checked_header, new_message
-from mailbridge.cli.options import find_config
+from mailbridge.cli.options import config_path
 from mailbridge.cli.submission import read_submission
 from mailbridge.config.servers import parse_server
-from mailbridge.errors import StartError
 from mailbridge.sendmail import INSECURE, SECURE, Phase, Trust
 
 PASSWORD = "MAILBRIDGE_PASSWORD"
@@ -191,10 +190,10 @@ def _server(args: argparse.Namespace) -> Keywords:
         servers.append(host)
         ports.append(port or (465 if args.tls == "implicit" else 25))
     if not servers:
-        path = find_config(args.config)
-        if path is None:
-            raise StartError("there is no --server, and no configuration that names the bridge on this machine")
-        local = read_submission(path)
+        try:
+            local = read_submission(config_path(args))
+        except ConfigError as error:
+            raise StartError(f"there is no --server, and no bridge on this machine: {error}") from None
         servers, ports = [local.host], [local.port or 25]
     asked = args.no_verify or args.ca or args.pin or args.identity
     trust = None

@@ -1,4 +1,4 @@
-"""The door of the local bridge: the first SMTP listener of its configuration that a program on this machine can use.
+"""The door of the local bridge: the SMTP listener of its configuration that a program on this machine uses best.
 
 Any user may run sendmail, but the secrets that the configuration names are for the bridge alone. So only the few keys
 that matter here are read, and none of the files.
@@ -18,6 +18,7 @@ from mailbridge.config.load import MAX_OCTETS, this_host
 from mailbridge.config.units import size
 from mailbridge.errors import StartError
 from mailbridge.limits import Limits
+from mailbridge.routing.access import AccessList
 
 LIMIT = size(1, 2**40)
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -47,34 +48,49 @@ def read_submission(path: Path) -> Submission:
                          "their own), or name another with -C") from None
     except (ValueError, RecursionError):
         raise StartError(f"{path}: is not TOML: `mailbridge check` shows where") from None
-    for listener, endpoint in sorted(_listeners(document), key=lambda found: _rank(found[1])):
-        host = endpoint.place.removeprefix("path ") if endpoint.kind == "unix" else endpoint.interface
-        port = int(endpoint.place.removeprefix("port ")) if endpoint.kind != "unix" else 0
-        tls = "require" if listener.get("starttls") == "require" else "off"
-        if listener.get("tls") is True:
-            tls = "implicit"
-        any_address = "::" if endpoint.kind == "tcp6" else ""
-        return Submission(LOOPBACK.get(host or any_address, host), port, tls, _domain(document), _size(document))
+    doors = sorted(_doors(document), key=lambda found: found[0])
+    if doors:
+        _, host, port, tls = doors[0]
+        return Submission(host, port, tls, _domain(document), _size(document))
     raise StartError(f"{path}: has no [[smtp]] listener for programs on this machine: add one with "
                      'listen = "tcp:PORT:interface=127.0.0.1" (a port that is not 0, no haproxy, auth not "require")')
 
 
-def _listeners(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Endpoint]]:
+def _doors(document: dict[str, Any]) -> Iterator[tuple[tuple[bool, int, int], str, int, str]]:
+    """(rank, host, port, tls) of each listener that can be used; the lowest rank is the best.
+
+    First one that trusts this machine, so that mail may leave it; then UNIX sockets, loopback, what is open to all.
+    """
     tables = document.get("smtp")
-    for table in tables if isinstance(tables, list) else []:
+    for number, table in enumerate(tables if isinstance(tables, list) else []):
         if not isinstance(table, dict) or table.get("auth") == "require":
             continue
         try:
             endpoint = parse_endpoint(table.get("listen"))
         except ValueError:
             continue
-        if not endpoint.proxied and endpoint.kind != "systemd" and endpoint.place != "port 0":
-            yield table, endpoint
+        if endpoint.proxied or endpoint.kind == "systemd" or endpoint.place == "port 0":
+            continue
+        kind, _, place = endpoint.place.partition(" ")
+        nearness = 0 if kind == "path" else 1 if endpoint.is_local else 2
+        host = place if kind == "path" else _host(endpoint)
+        tls = "require" if table.get("starttls") == "require" else "off"
+        if table.get("tls") is True:
+            tls = "implicit"
+        rank = (not _trusts(table.get("clients"), host), nearness, number)
+        yield rank, host, 0 if kind == "path" else int(place), tls
 
 
-def _rank(endpoint: Endpoint) -> int:
-    """UNIX sockets first, then loopback, then what listens everywhere."""
-    return 0 if endpoint.kind == "unix" else 1 if endpoint.is_local else 2
+def _host(endpoint: Endpoint) -> str:
+    """The address by which a program on this machine reaches a listener."""
+    return LOOPBACK.get(endpoint.interface or ("::" if endpoint.kind == "tcp6" else ""), endpoint.interface)
+
+
+def _trusts(clients: object, host: str) -> bool:
+    try:
+        return AccessList.parse(clients).allows(host) if isinstance(clients, list) else False
+    except (ValueError, TypeError, AttributeError):
+        return False
 
 
 def _domain(document: dict[str, Any]) -> str:

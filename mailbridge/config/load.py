@@ -13,7 +13,7 @@ import stat
 import tomllib
 from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
 from operator import eq
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def load_text(
     faults: list[Fault] = []
     config = None
     try:
-        config = _converter(base, {*targets, *_relay_targets(document)}).structure(given, Config)
+        config = _converter(base, frozenset({*targets, *_relay_targets(document)})).structure(given, Config)
     except ClassValidationError as error:
         faults.extend(_faults(error, ""))
     faults.extend(combinations(document))
@@ -144,7 +144,8 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 # --- structure --------------------------------------------------------------------------------------------------------
 
 
-def _converter(base: Path, targets: Collection[str]) -> Converter:
+@lru_cache(maxsize=4)  # cattrs writes and compiles code for each converter
+def _converter(base: Path, targets: frozenset[str]) -> Converter:
     """A converter that takes each key with its reader and nothing else."""
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind, cls in _LISTS.items():

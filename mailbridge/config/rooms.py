@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mailbridge.address import parse_mailbox
 from mailbridge.config.model import Config, POP3Listener, SMTPListener
-from mailbridge.edge.smtp import SMTPListenerSettings
+from mailbridge.edge.smtp_listener import SMTPListenerSettings
 from mailbridge.pop3.settings import Settings as POP3Settings
 from mailbridge.routing.access import AccessList
 from mailbridge.routing.intake import SubmissionRules

@@ -65,7 +65,10 @@ class POP3Server(Session, Outflow, pop3.POP3):
             loopback=not self.peer or _LOOPBACK.allows(self.peer), stamp=stamp,
         )
         if not factory.sessions.admit(self):
-            transport.write(dialogue.TOO_MANY_CONNECTIONS)
+            if factory.implicit_tls:  # no word reaches it before a handshake, and nobody would end a wait for one
+                transport.abortConnection()
+            else:
+                transport.write(dialogue.TOO_MANY_CONNECTIONS)
             self._core.hang_up()
             return
         self._login_by = factory.clock.seconds() + limits.login_time

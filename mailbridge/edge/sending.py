@@ -11,8 +11,8 @@ from typing import Any
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from mailbridge.edge.clienttls import Trust
 from mailbridge.edge.connection import Connection, TLSFailed, TooSlow
@@ -181,25 +181,42 @@ async def _connect(reactor: Any, server: Server, manner: Manner) -> Connection:
         lambda: Connection(reactor, manner.limits, lambda: options, manner.note, server.trust.wrong)
     )
     factory.noisy = False
-    connecting = endpoint.connect(factory)
-    late = []
+    connection: Connection = await _in_time(reactor, endpoint.connect(factory), seconds)
+    return connection
 
-    def too_late() -> None:
-        late.append(True)
+
+def _in_time(reactor: Any, connecting: Deferred[Any], seconds: float) -> Deferred[Any]:
+    """`connecting`, ended after `seconds` with TooSlow. Cancelled, it fails with CancelledError at every stage: an
+    endpoint tells it as a name that was not found, or in other ways that look like a fault of the server."""
+    ended: list[Exception] = []
+
+    def end(reason: Exception) -> None:
+        ended.append(reason)
         connecting.cancel()
+        if not waiting.called:
+            waiting.errback(reason)
 
-    call = reactor.callLater(seconds, too_late)
-    try:
-        connection: Any = await connecting
-    except (CancelledError, ConnectingCancelledError):
-        if late:
-            raise TooSlow(Phase.CONNECT, f"no connection within {seconds:g} seconds", False) from None
-        raise CancelledError from None
-    finally:
+    def arrived(connection: Any) -> None:
+        if ended:
+            connection.abort()
+        else:
+            waiting.callback(connection)
+
+    def failed(reason: Failure) -> None:
+        if not waiting.called:
+            waiting.errback(Failure(ended[0]) if ended else reason)
+
+    def over(result: Any) -> Any:
         if call.active():
             call.cancel()
-    assert isinstance(connection, Connection)
-    return connection
+        return result
+
+    too_slow = TooSlow(Phase.CONNECT, f"no connection within {seconds:g} seconds", False)
+    waiting: Deferred[Any] = Deferred(lambda _: end(CancelledError()))
+    call = reactor.callLater(seconds, end, too_slow)
+    waiting.addBoth(over)
+    connecting.addCallbacks(arrived, failed)
+    return waiting
 
 
 async def _get_ready(connection: Connection, server: Server, manner: Manner, tls: str) -> Conversation:

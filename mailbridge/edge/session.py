@@ -60,7 +60,7 @@ class Sessions:
         self._open: dict[Session, str] = {}
         self._per_client: dict[str, int] = {}
         self._tick: IDelayedCall | None = None
-        self._empty: Deferred[None] | None = None
+        self._empty: list[Deferred[None]] = []
         self._ending = False
 
     def __len__(self) -> int:
@@ -96,17 +96,18 @@ class Sessions:
             self._per_client[key] = count
         else:
             del self._per_client[key]
-        if not self._open and self._empty is not None:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
+        if not self._open:
+            waiting, self._empty = self._empty, []
+            for each in waiting:
+                each.callback(None)
 
     def goodbye(self) -> Deferred[None]:
         """Ask every session to end; fires when the last has gone. New ones are refused from now on."""
         self._ending = True
         if not self._open:
             return succeed(None)
-        self._empty = Deferred()
-        done = self._empty
+        done: Deferred[None] = Deferred()
+        self._empty.append(done)
         for session in list(self._open):
             try:
                 session.shut_down()

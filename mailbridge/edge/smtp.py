@@ -9,53 +9,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.mail import smtp
 from twisted.python.failure import Failure
 
 from mailbridge import reply
-from mailbridge.accounts.login import Login, LoginLater, WrongPassword
+from mailbridge.accounts.login import LoginLater, WrongPassword
 from mailbridge.address import Address
 from mailbridge.edge.foreign import as_intake
-from mailbridge.edge.session import Session, Sessions
-from mailbridge.edge.transport import CurrentTLS, set_no_delay, start_tls, tls_facts, unsent
+from mailbridge.edge.session import Session
+from mailbridge.edge.transport import set_no_delay, start_tls, tls_facts, unsent
 from mailbridge.envelope import MailParameters, Origin
 from mailbridge.interfaces import IIntake, ITransaction
 from mailbridge.reply import Reply
 from mailbridge.routing.access import AccessList
+from mailbridge.routing.intake import Transaction
 from mailbridge.sasl.exchange import Exchange
 from mailbridge.sasl.values import Credentials
-from mailbridge.smtp.decisions import ServerSettings
 from mailbridge.smtp.server import Server
 from mailbridge.store.changes import Wishes
+
+if TYPE_CHECKING:
+    from mailbridge.edge.smtp_listener import SMTPServerFactory
 
 CLOSING_TIME = 10.0  # seconds a closing client has to take its last reply
 MOST_BUFFERED = 256 * 1024  # pipelined octets kept while an answer is awaited; beyond it the client has to wait
 MOST_UNSENT = 256 * 1024  # replies a client may leave unread; one that asks for more is cut off
-
-
 LOOPBACK = AccessList.parse(("localhost",))
-
-
-@frozen
-class SMTPListenerSettings:
-    """The rules of one listener. `clients` are trusted without login; `auth` is `offer`, `require` or `off`;
-    `auth_in_clear` allows passwords without TLS from elsewhere than this host; `normalise` is for trusted clients.
-    """
-
-    name: str
-    server: ServerSettings
-    clients: AccessList
-    auth: str = "offer"
-    auth_in_clear: bool = False
-    normalise: bool = False
 
 
 class SMTPServer(Session, smtp.ESMTP):
@@ -150,6 +135,7 @@ class SMTPServer(Session, smtp.ESMTP):
             self._log_out()
             server.tls_started()
         elif server.closing:
+            self._resume()  # TLS ends with a word of the client
             self.transport.loseConnection()
             self.deadline = self.factory.clock.seconds() + CLOSING_TIME
         elif server.has_more:
@@ -198,13 +184,17 @@ class SMTPServer(Session, smtp.ESMTP):
         """The Reply that `use` makes of the result, or None when the session has to wait for it."""
         done: list[Reply] = []
 
-        def arrived(answer: Reply) -> None:
+        def arrived(result: Any) -> None:
+            try:
+                answer = self._fault(result) if isinstance(result, Failure) else use(result)
+            except Exception:
+                answer = self._fault(Failure())
             if self._pending is None:
                 done.append(answer)
             else:
                 self._answered(answer)
 
-        waiting.addCallback(use).addErrback(self._fault).addCallback(arrived)
+        waiting.addBoth(arrived)  # one callback: this is on the way of every message
         if done:
             return done[0]
         self._pending = waiting
@@ -239,9 +229,10 @@ class SMTPServer(Session, smtp.ESMTP):
         if self._intake is None:
             return reply.NEED_LOGIN
         begun = self._intake.begin(sender, self._origin(parameters.utf8), parameters)
-        if isinstance(begun, Deferred):
-            return self._later(begun, self._begun)
-        return self._begun(begun)
+        # Asked for what is usual first, here and below: a false `isinstance(_, Deferred)` costs a microsecond.
+        if isinstance(begun, Transaction | Reply):
+            return self._begun(begun)
+        return self._later(begun, self._begun) if isinstance(begun, Deferred) else self._begun(begun)
 
     def _begun(self, begun: ITransaction | Reply) -> Reply:
         if isinstance(begun, Reply):
@@ -265,9 +256,7 @@ class SMTPServer(Session, smtp.ESMTP):
         """Route a recipient."""
         assert self._transaction is not None
         answer = self._transaction.recipient(recipient, wishes)
-        if isinstance(answer, Deferred):
-            return self._later(answer, _same)
-        return answer
+        return answer if isinstance(answer, Reply) else self._later(answer, _same)
 
     def data(self) -> Reply | None:
         """Open the content."""
@@ -281,16 +270,22 @@ class SMTPServer(Session, smtp.ESMTP):
         behind = self._transaction.write(octets)
         if behind is not None:
             self._pause()
-            behind.addBoth(lambda _: self._resume())
+            self.deadline = inf  # the store is late, not the client
+            behind.addBoth(self._caught_up)
+
+    def _caught_up(self, _: object) -> None:
+        if self._server.closing:
+            return
+        if not self._server.waiting:
+            self.deadline = self._next_deadline()
+        self._resume()
 
     def end(self) -> Reply | None:
         """Commit."""
         transaction, self._transaction = self._transaction, None
         assert transaction is not None
         answer = transaction.finish()
-        if isinstance(answer, Deferred):
-            return self._later(answer, _same)
-        return answer
+        return answer if isinstance(answer, Reply) else self._later(answer, _same)
 
     def reset(self) -> None:
         """Forget the transaction."""
@@ -349,39 +344,3 @@ def _login_refused(failure: Failure) -> Reply:
         return reply.LOGIN_LATER
     SMTPServer._log.failure("a login could not be judged", failure)
     return reply.AUTH_UNAVAILABLE
-
-
-class SMTPServerFactory(smtp.SMTPFactory):
-    """Makes sessions for one listener. `settings` may be replaced while it runs: later sessions get the new ones.
-
-    `anonymous` answers before a login: our IIntake or any IMessageDelivery; None: everybody has to log in. `login` is
-    None when nobody can. `tls` is needed for STARTTLS, `implicit_tls` says that `edge.transport.implicit_tls` wraps us.
-    """
-
-    protocol: Any = SMTPServer
-    noisy = False
-
-    def __init__(
-        self,
-        settings: SMTPListenerSettings,
-        sessions: Sessions,
-        clock: IReactorTime,
-        anonymous: object | None = None,
-        login: Login | None = None,
-        tls: CurrentTLS | None = None,
-        implicit_tls: bool = False,
-    ) -> None:
-        smtp.SMTPFactory.__init__(self)
-        self.settings = settings
-        self.sessions = sessions
-        self.clock = clock
-        self.intake = as_intake(anonymous) if anonymous is not None else None
-        self.login = login
-        self.tls = tls
-        self.implicit_tls = implicit_tls
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A session; who it is for is looked at when its connection stands."""
-        session = SMTPServer()
-        session.factory = self
-        return session

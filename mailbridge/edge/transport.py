@@ -12,7 +12,7 @@ import socket
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet import _newtls, tcp
+from twisted.internet import _newtls, main, tcp
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -25,16 +25,21 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
+SMALL_READ = 4096
+LARGE_READ = 65_536
+
 
 def _write(connection: Any, data: bytes) -> None:
     """Send what the socket takes now and leave the rest to the reactor. A broken socket is left to the reactor too."""
     idle = not connection._tempDataLen and not connection.dataBuffer and connection.producer is None
     if idle and data and connection.connected and not connection._writeDisconnected:
-        sent = connection.writeSomeData(data)
-        if isinstance(sent, int):
-            if sent == len(data):
-                return
-            data = data[sent:]
+        try:
+            sent = connection.socket.send(data)
+        except OSError:
+            sent = 0
+        if sent == len(data):
+            return
+        data = data[sent:]
     FileDescriptor.write(connection, data)
 
 
@@ -45,7 +50,27 @@ class _Bypass(FileDescriptor):
 
 
 class EagerServer(tcp.Server):
-    """A TCP server transport whose `write` sends at once. Private names it relies on are pinned by a test."""
+    """A TCP server transport whose `write` sends at once. Private names it relies on are pinned by a test.
+
+    It reads a little until a client fills that: a command needs no buffer of 64 KiB.
+    """
+
+    _read_size = SMALL_READ
+
+    def doRead(self) -> Any:
+        """Read once and hand it on (`tcp.Connection.doRead` without its detours)."""
+        size = self._read_size
+        try:
+            data = self.socket.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        self._read_size = LARGE_READ if len(data) == size else SMALL_READ
+        self.protocol.dataReceived(data)
+        return None
 
     def write(self, data: bytes) -> None:
         """Send `data`, through TLS once that has begun."""

@@ -60,7 +60,7 @@ def uidl(server: Server, argument: bytes) -> bytes:
 
 def retr(server: Server, argument: bytes) -> bytes:
     """A whole message."""
-    index = server.listing.index(int(argument)) if argument.isdigit() and len(argument) <= 10 else -1
+    index = _find(server, argument)
     if index < 0:
         return _missing(server, argument)
     server.junk = 0
@@ -82,7 +82,7 @@ def top(server: Server, argument: bytes) -> bytes:
 
 def dele(server: Server, argument: bytes) -> bytes:
     """Mark a message; QUIT removes it."""
-    index = server.listing.index(int(argument)) if argument.isdigit() and len(argument) <= 10 else -1
+    index = _find(server, argument)
     if index < 0:
         return _missing(server, argument)
     server.listing.delete(index)

@@ -119,7 +119,7 @@ class Transaction:
         self._rules = rules
         self._recipients: dict[Address, None] = {}
         self._users: dict[int, None] = {}
-        self._queued: dict[tuple[str, str, str], Wishes] = {}
+        self._queued: dict[tuple[str, str, str, str], tuple[str, Wishes]] = {}
         self._curious: list[tuple[Address, Wishes, int]] = []
         self._writer: IContentWriter | None = None
         self._header = b""
@@ -141,7 +141,8 @@ class Transaction:
                 self._users[route.user] = None
                 maildrops += 1
             else:
-                self._queued.setdefault((address.text, route.target, route.destination), wishes)
+                key = address.local, address.domain.casefold(), route.target, route.destination
+                self._queued.setdefault(key, (address.text, wishes))
         if maildrops and "SUCCESS" in wishes.notify:
             self._curious.append((address, wishes, maildrops))
         self._recipients[address] = None
@@ -183,6 +184,8 @@ class Transaction:
             self._refuse(reply.TOO_MANY_HOPS)
             return None
         if self._rules.add_headers or self._rules.sender is not None:
+            if head and not header.begins_as_header(head):  # bare text: it is no header, nor the folded rest of ours
+                head, body = b"", b"\r\n" + head + body
             head = header.complete(
                 head,
                 date=rfc5322_date(self._origin.time),
@@ -224,7 +227,7 @@ class Transaction:
         assert self._writer is not None
         try:
             content = self._writer.finish()
-            stored = content.addCallback(self._commit) if isinstance(content, Deferred) else self._commit(content)
+            stored = self._commit(content) if isinstance(content, Content) else content.addCallback(self._commit)
         except Exception:
             return self._failed(Failure())
         return stored.addCallbacks(self._committed, self._failed)
@@ -236,7 +239,9 @@ class Transaction:
         )
         intake = self._intake
         now = intake.clock.seconds()
-        queued = tuple(Queued(*lane, now, wishes) for lane, wishes in self._queued.items())
+        queued = tuple(
+            Queued(text, target, lane, now, wishes) for (_, _, target, lane), (text, wishes) in self._queued.items()
+        )
         accept = Accept(envelope, tuple(self._users), queued, maildrop_size=maildrop_size(self._sender, content))
         if not self._curious or intake.bounce is None:
             return intake.store.commit(accept)

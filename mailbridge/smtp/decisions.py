@@ -49,7 +49,7 @@ class Decisions(Protocol):
         """Check what an exchange has shown."""
 
 
-@frozen
+@frozen(cache_hash=True)
 class ServerSettings:
     """How one listener's sessions behave. `starttls` is `offer`, `require` or `off`."""
 

@@ -8,6 +8,7 @@ Commands are a table (`VERBS`). Whatever a peer sends, the session answers or cl
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from mailbridge import reply
 from mailbridge.reply import Reply
@@ -20,6 +21,25 @@ from mailbridge.smtp.grammar import CommandError, parse_bdat, parse_helo, parse_
 
 # Parameters may lengthen a line: SIZE, BODY, SMTPUTF8 and AUTH of MAIL, NOTIFY and an ORCPT of 500 characters of RCPT.
 PARAMETER_OCTETS = 1024
+
+
+@lru_cache(maxsize=64)
+def _greeting(settings: ServerSettings) -> Reply:
+    return Reply(220, "", f"{settings.hostname} {settings.greeting}")
+
+
+@lru_cache(maxsize=256)
+def _extensions(settings: ServerSettings, in_clear: bool, mechanisms: tuple[str, ...]) -> Reply:
+    """The answer to EHLO (RFC 5321 4.1.1.1), made once for each state a session can be in."""
+    lines = [
+        settings.hostname, "PIPELINING", f"SIZE {settings.limits.message_size}", "8BITMIME", "SMTPUTF8", "CHUNKING",
+        "ENHANCEDSTATUSCODES", "DSN", "HELP",
+    ]
+    if settings.starttls != "off" and in_clear:
+        lines.append("STARTTLS")
+    if mechanisms:
+        lines.append("AUTH " + " ".join(mechanisms))
+    return Reply(250, "", "\n".join(lines))
 
 
 class Server(Conversation):
@@ -61,7 +81,7 @@ class Server(Conversation):
 
     def greet(self) -> bytes:
         """The opening of the session."""
-        return Reply(220, "", f"{self._settings.hostname} {self._settings.greeting}").wire
+        return _greeting(self._settings).wire
 
     def tls_started(self) -> None:
         """The handshake begins: nothing said before it counts (RFC 3207 4.2)."""
@@ -105,17 +125,8 @@ class Server(Conversation):
             self._reply(Reply(250, "", self._settings.hostname))
             self._count_junk()
             return
-        limits = self._settings.limits
-        lines = [
-            self._settings.hostname, "PIPELINING", f"SIZE {limits.message_size}", "8BITMIME", "SMTPUTF8", "CHUNKING",
-            "ENHANCEDSTATUSCODES", "DSN", "HELP",
-        ]
-        if self._settings.starttls != "off" and not self.tls:
-            lines.append("STARTTLS")
         mechanisms = () if self.logged_in else self._decisions.mechanisms()
-        if mechanisms:
-            lines.append("AUTH " + " ".join(mechanisms))
-        self._reply(Reply(250, "", "\n".join(lines)))
+        self._reply(_extensions(self._settings, not self.tls, mechanisms))
         self._count_junk()
 
     def _ehlo(self, argument: bytes) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from mailbridge.content import Content, Extent
-from mailbridge.errors import StoreError
+from mailbridge.errors import StoreError, StoreFull
 from mailbridge.store.garbage import DropSegments, Free, ListSegments, Relocate, Residents
 from mailbridge.store.segments import BLOCK, Segments
 
@@ -23,7 +23,7 @@ log = Logger()
 SLICE = 100
 PAUSE = 0.002
 IDLE = 60.0
-AFTER_ERROR = 5.0
+AFTER_ERROR = 30.0
 MOVED_AT_ONCE = 16
 
 Commit = Callable[..., "Deferred[tuple[Any, ...]]"]
@@ -40,6 +40,7 @@ class Purge:
         self._turning = False
         self._again = False
         self._stopped = False
+        self._unmovable: set[int] = set()
 
     def wake(self) -> None:
         """There is garbage, or may be."""
@@ -73,7 +74,11 @@ class Purge:
             again, self._again = result or self._again, False
             self._after(PAUSE if again else IDLE)
         else:
-            if not (self._stopped or result.check(StoreError)):
+            if self._stopped:
+                return
+            if result.check(StoreError):
+                log.warn("the purge waits: {error}", error=result.getErrorMessage())
+            else:
                 log.failure("the purge failed", failure=result)
             self._after(AFTER_ERROR)
 
@@ -90,24 +95,30 @@ class Purge:
             (dead,) = yield self._commit(DropSegments(empty))
             self._segments.drop(dead)
         for segment, size in self._segments.sizes().items():
-            if 0 < live.get(segment, 0) < size // 2:
+            if 0 < live.get(segment, 0) < size // 2 and segment not in self._unmovable:
                 moved = yield self._move_out(segment)
                 return bool(moved)
         return False
 
     @inlineCallbacks
     def _move_out(self, segment: int) -> Generator[Deferred[Any], Any, bool]:
-        """Copy some of what lives in a segment to the current one; whether anything moved."""
-        moved = False
+        """Copy some of what lives in a segment to the current one; False when the store stops."""
         (residents,) = yield self._commit(Residents(segment, MOVED_AT_ONCE))
         for message, extents in residents:
             if self._stopped:
                 return False
-            moved = (yield self._move(message, extents)) or moved
-        return moved
+            try:
+                yield self._move(message, extents)
+            except StoreFull:
+                raise
+            except StoreError as error:
+                log.error("segment {segment:012x} is left as it is: {error}", segment=segment, error=str(error))
+                self._unmovable.add(segment)
+                break
+        return True
 
     @inlineCallbacks
-    def _move(self, message: int, extents: tuple[Extent, ...]) -> Generator[Deferred[Any], Any, bool]:
+    def _move(self, message: int, extents: tuple[Extent, ...]) -> Generator[Deferred[Any], Any, None]:
         old = Content(sum(extent.length for extent in extents), None, extents)
         writer = self._segments.writer()
         pin = self._segments.pin(old)
@@ -117,8 +128,7 @@ class Purge:
                 if pause is not None:
                     yield pause
             new = yield maybeDeferred(writer.finish)
-            (moved,) = yield self._commit(Relocate(message, extents, new.extents))
+            yield self._commit(Relocate(message, extents, new.extents))
         finally:
             pin.release()
             writer.abort()
-        return bool(moved)

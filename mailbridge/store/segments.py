@@ -137,8 +137,8 @@ class Segments:
                       if segment < lowest and segment not in self._pins and segment not in self._doomed)
 
     def sizes(self) -> dict[int, int]:
-        """Size in octets of every segment but the current one."""
-        return {segment: size for segment, size in stored_segments(self._folder).items()
+        """Size in octets of every segment but the current one, oldest first."""
+        return {segment: size for segment, size in sorted(stored_segments(self._folder).items())
                 if segment < self._appender.current}
 
     def drop(self, segments: Iterable[int]) -> None:

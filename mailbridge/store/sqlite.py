@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -32,6 +33,8 @@ from mailbridge.store.segments import ContentWriter, Pin, Segments
 from mailbridge.store.sync import sync_folder
 from mailbridge.store.watchers import Watchers
 from mailbridge.store.writer import Done, Writer
+
+log = Logger()
 
 PAGE = 1000
 SEGMENTS_OF_A_START = 1 << 24
@@ -147,6 +150,9 @@ class SQLiteStore:
         self._reactor.callFromThread(self._dead, failure)
 
     def _done(self, done: Done) -> None:
+        if done.broken is not None:
+            log.critical("{path}: the disk is failing, a commit was given up and the data base is opened anew: {error}",
+                         path=str(self._path), error=done.broken)
         for extents in done.extents:
             self._segments.committed(extents)
         for deferred, result in done.results:

@@ -9,6 +9,7 @@ itself fails all who wait and is told to `died`: a store without its writer must
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -28,6 +29,8 @@ from mailbridge.store.settling import settle_all
 
 COMMITS = 256  # of one transaction
 ROWS = 4000
+LINGER = 0.001
+"""Seconds a busy writer lets commits gather: fewer transactions, syncs and wake-ups for the same mail."""
 
 Work = tuple[tuple[object, ...], "Deferred[tuple[object, ...]]"]
 _BROKEN = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ProtocolError)
@@ -42,6 +45,7 @@ class Done:
     maildrops: set[int] = field(factory=set)
     extents: list[Any] = field(factory=list)
     made_garbage: bool = False
+    broken: str | None = None
 
 
 class Writer:
@@ -92,7 +96,10 @@ class Writer:
         """Wait for work, then take all that waits, up to a batch. Empty at the end."""
         waiting = self._waiting
         if not waiting and not self._closing:
+            busy = not self._queue.empty()
             self._add(self._queue.get())
+            if busy:  # work came while the last batch was synced, so more is on its way: a lone client never waits
+                time.sleep(LINGER)
         try:
             while len(waiting) < COMMITS and not self._closing:
                 self._add(self._queue.get_nowait())
@@ -190,6 +197,7 @@ class Writer:
 
     def _break(self, working: list[Work], done: Done, error: Exception) -> None:
         """The batch fails; the next one opens a new connection, and SQLite recovers what the log holds."""
+        done.broken = str(error)
         failed = StoreError(f"the store's disk is failing: {error}")
         done.results += [(deferred, failed) for _, deferred in working]
         connection, self._connection = self._connection, None

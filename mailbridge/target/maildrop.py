@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from twisted.internet.defer import Deferred, succeed
@@ -46,6 +47,7 @@ class Maildrop:
         self._last: Message | None = None
         self._next = 0
         self._renewal: IDelayedCall | None = None
+        self._fetching: IDelayedCall | None = None
         self._held = self._stolen = self._closed = False
 
     # --- the lock -----------------------------------------------------------------------------------------------------
@@ -88,9 +90,10 @@ class Maildrop:
         """Give the lease back."""
         self._closed = True
         self._ahead, self._last = {}, None
-        if self._renewal is not None:
-            self._renewal.cancel()
-            self._renewal = None
+        for call in (self._renewal, self._fetching):
+            if call is not None:
+                call.cancel()
+        self._renewal = self._fetching = None
         if not self._held:
             return succeed(None)
         self._held = False
@@ -110,7 +113,11 @@ class Maildrop:
         uid = self._uids[index]
         message = self._ahead.pop(uid, None) or self._read(index, uid)
         self._last = message
+        in_order = index == self._next
         self._next = index + 1
+        if in_order and not self._ahead and self._next < len(self._uids) and self._fetching is None:
+            # Read on while the client is busy with this one: it waits for no read but the first.
+            self._fetching = self._clock.callLater(0, self._fetch)
         content = message.content
         head = return_path(message.sender)
         if content.octets is not None:
@@ -118,6 +125,12 @@ class Maildrop:
         if content.size <= CHUNK:
             return head + self._store.read(content, 0, content.size)
         return self._chunks(head, message)
+
+    def _fetch(self) -> None:
+        self._fetching = None
+        if not self._ahead:
+            with suppress(StoreError):  # whoever asks for one of them will hear of it
+                self._ahead = self._store.messages(self._uids[self._next:self._next + READ_AHEAD])
 
     def _read(self, index: int, uid: int) -> Message:
         last = self._last

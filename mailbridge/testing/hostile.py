@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -232,7 +232,7 @@ class HostileServer(Protocol):
             self.factory.clock.callLater(action.every, self._drip, action, at + 1)
 
 
-@frozen
+@define(eq=False)
 class HostileFactory(Factory):
     """Servers of one script, and what they were told: `commands`, `messages` as ((MAIL, RCPT ... lines), content).
 

@@ -98,7 +98,7 @@ class CertTests(SynchronousTestCase):
     def test_configuration_that_is_none(self) -> None:
         """A file that is named and missing, or no TOML, is told in one line."""
         missing = str(self.folder / "none.toml")
-        self.assertIn("none.toml", str(self.assertRaises(StartError, self.run_command, config=missing)))
+        self.assertIn("none.toml", str(self.assertRaises(ConfigError, self.run_command, config=missing)))
         self.config.write_text("hostname =")
         self.assertIn("no TOML", str(self.assertRaises(StartError, self.run_command)))
 

@@ -78,6 +78,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(fine.notes, ())
         for smtp, pop3, tls, told, words in (
             (here, here, TLS, BOUGHT, "Only programs on this machine"),
+            (here, here, TLS, BOUGHT, "does not name localhost"),
             (lan, lan, None, None, "`mailbridge cert`"),
             (lan, lan, None, None, "nobody can fetch"),
             (lan, lan, TLS, OWN, "self-signed"),
@@ -86,6 +87,14 @@ class SettingsTests(SynchronousTestCase):
             with self.subTest(words=words):
                 notes = settings(_config(SMTPListener(smtp), POP3Listener(pop3), tls), "bonnie", told).notes
                 self.assertIn(words, " ".join(notes))
+
+    def test_names_of_the_certificate(self) -> None:
+        """A server name that the certificate lacks is told; `*.` stands for one label."""
+        for names, fits in ((("b.example",), True), (("*.example",), True), (("*.b.example", "b"), False)):
+            with self.subTest(names=names):
+                told = Description("CN=b", "CN=authority", names, 0.0, 1e10, "AB:CD")
+                notes = settings(_config(SMTPListener("tcp:25"), POP3Listener("tcp:110"), TLS), "bonnie", told).notes
+                self.assertEqual([note for note in notes if "does not name b.example" in note] == [], fits)
 
     def test_no_listener(self) -> None:
         """With no listener at all the notes say so, and every format still writes something."""

@@ -1,4 +1,4 @@
-"""A bridge in memory for tests of the SMTP edge: store, directory, router, intake, logins, and clients to talk to it."""
+"""A bridge in memory for tests of the SMTP edge: store, directory, router, intake, logins, and clients for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mailbridge.accounts.throttle import Throttle
 from mailbridge.accounts.verified import VerifiedLogins
 from mailbridge.edge.delivery import UserDelivery
 from mailbridge.edge.session import Sessions
-from mailbridge.edge.smtp import SMTPListenerSettings, SMTPServerFactory
+from mailbridge.edge.smtp_listener import SMTPListenerSettings, SMTPServerFactory
 from mailbridge.limits import Limits
 from mailbridge.routing.access import AccessList
 from mailbridge.routing.directory import Directory

@@ -222,6 +222,14 @@ class TimeTests(SynchronousTestCase):
         first.hang_up()
         self.assertTrue(world.connect().greeting.startswith(b"+OK"))
 
+    def test_one_too_many_before_a_handshake(self) -> None:
+        """With implicit TLS one too many is cut off: it would have to be waited for otherwise."""
+        world = World(limits=Limits(connections=0))
+        world.factory.implicit_tls = True
+        client = world.connect()
+        self.assertEqual(client.greeting, b"")
+        self.assertTrue(client.wire.aborted)
+
     def test_shutdown(self) -> None:
         """At shutdown idle sessions close at once, and one in QUIT when its work is done."""
         world = World(store=SlowStore)

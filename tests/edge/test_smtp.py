@@ -163,7 +163,7 @@ class TransactionTests(SynchronousTestCase):
         client = world.connect()
         client.transport.dataBuffer = b"x" * 300_000  # type: ignore[attr-defined]  # what the socket did not take
         client.say(b"NOOP\r\n")
-        self.assertTrue(client.closed)
+        self.assertTrue(client.transport.disconnected)
 
 
 class RecipientTests(SynchronousTestCase):
@@ -331,6 +331,20 @@ class TimeTests(SynchronousTestCase):
         self.pass_time(302)
         self.assertEqual(client.read(), reply.IDLE_TOO_LONG.wire)
 
+    def test_a_slow_store(self) -> None:
+        """While the store is behind with content, the client is not late either."""
+        self.world.store.slow = True
+        client = self.world.connect()
+        client.say(OPENING + b"DATA\r\nSubject: x\r\n\r\nbody\r\n")
+        self.pass_time(1000)
+        self.assertFalse(client.closed)
+        self.world.store.slow = False
+        self.world.store.behind.pop().callback(None)
+        self.pass_time(299)
+        self.assertTrue(client.say(b".\r\n").startswith(b"250 "))
+        self.pass_time(302)
+        self.assertEqual(client.read(), reply.IDLE_TOO_LONG.wire)
+
     def test_a_client_that_does_not_close(self) -> None:
         """Ten seconds after the farewell the connection is cut."""
         client = self.world.connect()
@@ -457,7 +471,8 @@ class LoginTests(SynchronousTestCase):
         """PLAIN, LOGIN and SCRAM log in on this host."""
         for commands in (
             [PLAIN],
-            [b"AUTH LOGIN\r\n", base64.b64encode(b"Bonnie@example.org") + b"\r\n", base64.b64encode(b"right") + b"\r\n"],
+            [b"AUTH LOGIN\r\n", base64.b64encode(b"Bonnie@example.org") + b"\r\n",
+             base64.b64encode(b"right") + b"\r\n"],
         ):
             world = World()
             client = world.connect(LOOPBACK)

@@ -96,8 +96,8 @@ class PrivateNamesTests(SynchronousTestCase):
     def test_names(self) -> None:
         """Each is where it was."""
         for owner, names in [
-            (abstract.FileDescriptor(Clock()), ["_tempDataLen", "dataBuffer", "producer", "_writeDisconnected", "connected",
-                                       "disconnecting", "write"]),
+            (abstract.FileDescriptor(Clock()), ["_tempDataLen", "dataBuffer", "producer", "_writeDisconnected",
+                                                "connected", "disconnecting", "write"]),
             (tcp.Connection, ["writeSomeData"]),
             (tcp.Server, ["TLS", "startTLS", "_tlsClientDefault"]),
             (_newtls, ["startTLS", "_BypassTLS"]),

@@ -219,6 +219,9 @@ class OpenRelayTests(SynchronousTestCase):
         self.assertEqual(answer(where, "x@a.org"), (Route(OFFICE),))
         self.assertEqual(answer(where, "x@B.ORG"), (Route(OFFICE),))
         self.assertEqual(answer(where, "x@c.org"), NO_RELAYING)
+        wide = table(rule(OFFICE, recipient=r".*|x@a\.org", anyone=True))
+        self.assertEqual(answer(wide, "x@a.org"), (Route(OFFICE),))
+        self.assertEqual(answer(wide, "x@c.org"), NO_RELAYING)
 
     def test_a_matching_session_is_no_trust(self) -> None:
         """Neither a sender's address nor a client list of a rule makes a stranger trusted."""

@@ -15,7 +15,7 @@ from tests.store.test_sqlite import OpenStore
 from tests.store.values import CREDENTIALS
 from tests.store.victim import octets
 
-ROUNDS = 8
+ROUNDS = 6
 ROOT = Path(mailbridge.__file__).resolve().parent.parent
 
 

@@ -7,11 +7,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailbridge.errors import StoreFull
 from mailbridge.store.memory import MemoryStore
 from tests.store.contract import StoreContract
-from tests.store.queue_contract import QueueContract
+from tests.store.contract_operator import OperatorContract
+from tests.store.contract_queue import QueueContract
 from tests.store.values import mail
 
 
-class MemoryStoreTests(QueueContract, StoreContract, SynchronousTestCase):
+class MemoryStoreTests(StoreContract, QueueContract, OperatorContract, SynchronousTestCase):
     """The contract on MemoryStore."""
 
     def setUp(self):

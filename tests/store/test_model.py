@@ -182,4 +182,4 @@ class ModelTests(SynchronousTestCase):
     def test_same(self):
         """Whatever is done, in any order, the store in memory and the one on disk answer the same."""
         run_state_machine_as_test(Model, settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)))
+            max_examples=12, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)))

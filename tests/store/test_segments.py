@@ -311,6 +311,21 @@ class SegmentTests(OpenStore, SynchronousTestCase):
         self.again(self.folder)
         self.assertEqual([self.read(message) for message, _ in keep], [octets for _, octets in keep])
 
+    def test_unreadable_segment_stays(self):
+        """Content that cannot be read is not moved and stops nothing: the next sparse segment is worked off."""
+        kept, sparse = [], []
+        for _ in range(2):
+            sparse.append(self.stored(os.urandom(896 * KIB)))
+            kept.append(self.stored(os.urandom(128 * KIB)))
+        self.stored(b"x" * 1024 * KIB)
+        first, second, _ = self.files()
+        os.truncate(self.folder / "segments" / first, 950 * KIB)
+        self.wait(self.store.commit(Unlink(self.user, tuple(sparse))))
+        self.clock.settle()
+        self.assertEqual(self.files()[0], first)
+        self.assertNotIn(second, self.files())
+        self.assertEqual(len(self.store.messages(kept)), 2)
+
     def test_deleted_while_moved(self):
         """A message that is deleted while it is being moved stays deleted, and its new place is freed too."""
         small = self.stored(os.urandom(100 * KIB))

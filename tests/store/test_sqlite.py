@@ -6,8 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.store.sqlite import open_store
 from tests.store.contract import StoreContract
+from tests.store.contract_operator import OperatorContract
+from tests.store.contract_queue import QueueContract
 from tests.store.pump import Pump
-from tests.store.queue_contract import QueueContract
 
 
 class OpenStore:
@@ -41,7 +42,7 @@ class OpenStore:
         self.clock.settle()
 
 
-class SQLiteStoreTests(OpenStore, QueueContract, StoreContract, SynchronousTestCase):
+class SQLiteStoreTests(OpenStore, StoreContract, QueueContract, OperatorContract, SynchronousTestCase):
     """The contract on SQLiteStore."""
 
     def setUp(self):

@@ -5,6 +5,7 @@ import threading
 import apsw
 from attrs import evolve
 from twisted.internet.defer import gatherResults
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.errors import StoreConflict, StoreError, StoreFull
@@ -169,10 +170,14 @@ class WriterTests(OpenStore, SynchronousTestCase):
         errors = [apsw.IOError("disk")]
         self.faults.fail["COMMIT"] = lambda: (
             errors.pop() if errors and self.faults.count("INSERT INTO message") else None)
+        events = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
         results = self.together((mail(self.user),), (SetAlias("a", ("b",)),))
         for result in results:
             self.assertIsInstance(result, StoreError)
             self.assertNotIsInstance(result, StoreFull)
+        self.assertEqual([event["error"] for event in events if event["log_level"] is LogLevel.critical], ["disk"])
         self.assertEqual(self.uids(), before)
         (receipt,) = self.wait(self.store.commit(mail(self.user)))
         self.assertEqual(self.faults.writers, writers + 1)

@@ -183,6 +183,19 @@ class MaildropTests(SynchronousTestCase):
             self.assertIn(b"Subject: %d\r\n" % index, maildrop.retrieve(index))
         self.assertEqual([len(read) for read in self.store.reads], [1, 1])
 
+    def test_reads_on_while_the_client_is_busy(self) -> None:
+        """A client that reads in order waits for the first read only; the end of the session ends the reading on."""
+        maildrop = self.opened(40)
+        for index in range(16):
+            maildrop.retrieve(index)
+        self.clock.advance(0)
+        self.assertEqual([len(read) for read in self.store.reads], [16, 16])
+        for index in range(16, 32):
+            maildrop.retrieve(index)
+        self.assertEqual(len(self.store.reads), 2)
+        self.successResultOf(maildrop.close())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_large(self) -> None:
         """A large message comes in chunks, pinned until it is read or given up."""
         self.store.file = bytes(range(65, 91)) * 10_000

@@ -25,21 +25,22 @@ from mailbridge.store.changes import (
     Wishes,
 )
 from tests.store.contract import TO_OFFICE, StoreContract
+from tests.store.contract_queue import QueueContract
 from tests.store.values import envelope
 
 ALL = Selection()
 
 
-class QueueContract:
+class OperatorContract:
     """Tests of what every store does for the queue; `store`, `clock`, `wait` and `settle` as for StoreContract."""
 
     commit = StoreContract.commit
     user = StoreContract.user
     uids = StoreContract.uids
-    lane = StoreContract.lane
-    claim = StoreContract.claim
+    lane = QueueContract.lane
+    claim = QueueContract.claim
 
-    def queued(self, *queued, queue_id="q1", sender=None):
+    def enqueue(self, *queued, queue_id="q1", sender=None):
         """The id of a message with these deliveries."""
         made = envelope(queue_id=queue_id)
         if sender is not None:
@@ -63,12 +64,12 @@ class QueueContract:
     def test_wishes(self):
         """What the sender wants to hear is there at each claim."""
         wishes = Wishes(("SUCCESS", "FAILURE"), "rfc822;a@b")
-        self.queued(evolve(TO_OFFICE, wishes=wishes), evolve(TO_OFFICE, recipient="b@x"))
+        self.enqueue(evolve(TO_OFFICE, wishes=wishes), evolve(TO_OFFICE, recipient="b@x"))
         self.assertEqual([delivery.wishes for delivery in self.claim()], [wishes, Wishes()])
 
     def test_answer_and_notice(self):
         """The last answer and that a notice went out are kept; an empty answer changes neither, a long one is cut."""
-        self.queued(TO_OFFICE)
+        self.enqueue(TO_OFFICE)
         (first,) = self.claim()
         self.assertEqual((first.noticed, first.answer, first.pinned), (False, "", False))
         self.commit(Settle(first.id, first.fence, Verdict.AGAIN, 0.0, "450 later" + "x" * 600, True))
@@ -108,7 +109,7 @@ class QueueContract:
 
     def test_move(self):
         """A claimed delivery goes to another lane without an attempt; the claim is over."""
-        self.queued(TO_OFFICE, evolve(TO_OFFICE, recipient="stays@x"))
+        self.enqueue(TO_OFFICE, evolve(TO_OFFICE, recipient="stays@x"))
         first, other = self.claim()
         self.assertEqual(self.commit(Move(first.id, first.fence, "relay:new", "y", 7.0),
                                      Settle(first.id, first.fence, Verdict.DONE)), (True, False))
@@ -123,7 +124,7 @@ class QueueContract:
     def test_deposit(self):
         """A claimed delivery becomes an entry of a maildrop, and stays one when the delivery's message is freed."""
         user = self.user()
-        message = self.queued(TO_OFFICE)
+        message = self.enqueue(TO_OFFICE)
         (delivery,) = self.claim()
         self.assertEqual(self.commit(Deposit(delivery.id, delivery.fence, user, 77)), (True,))
         self.assertEqual(self.commit(Deposit(delivery.id, delivery.fence, user, 77)), (False,))
@@ -153,7 +154,7 @@ class QueueContract:
     def test_deposit_in_another_commit(self):
         """Once the claim is over, another commit deposits nothing."""
         one, two = self.user("one"), self.user("two")
-        self.queued(TO_OFFICE)
+        self.enqueue(TO_OFFICE)
         (delivery,) = self.claim()
         self.commit(Deposit(delivery.id, delivery.fence, one, 5))
         self.assertEqual(self.commit(Deposit(delivery.id, delivery.fence, two, 5)), (False,))
@@ -162,7 +163,7 @@ class QueueContract:
     def test_deposit_and_unlink(self):
         """A deposit counts in the same commit; and nothing is deposited with a user who is gone."""
         user = self.user()
-        message = self.queued(TO_OFFICE, TO_OFFICE)
+        message = self.enqueue(TO_OFFICE, TO_OFFICE)
         first, second = self.claim()
         self.commit(Deposit(first.id, first.fence, user, 5), Unlink(user, (message,)))
         self.assertEqual(self.uids(user), [])
@@ -177,9 +178,9 @@ class QueueContract:
     def fill(self):
         """Deliveries to select from."""
         bob, eve = envelope().sender, evolve(envelope().sender, local="Eve", domain="Sub.Example.org")
-        self.queued(Queued("a@x.org", "relay:one", "x.org", 10.0), Queued("B@X.ORG", "relay:one", "x.org", 20.0),
+        self.enqueue(Queued("a@x.org", "relay:one", "x.org", 10.0), Queued("B@X.ORG", "relay:one", "x.org", 20.0),
                     queue_id="aa11", sender=bob)
-        self.queued(Queued("a@x.org", "relay:two", "", 30.0), Queued("c@notx.org", "relay:one", "notx.org", 40.0),
+        self.enqueue(Queued("a@x.org", "relay:two", "", 30.0), Queued("c@notx.org", "relay:one", "notx.org", 40.0),
                     queue_id="bb22", sender=eve)
 
     def test_page(self):
@@ -213,7 +214,7 @@ class QueueContract:
     def test_select_pages(self):
         """A page of several lanes is in the order of ids, and the next goes on after it."""
         for number in range(12):
-            self.queued(Queued(f"{number}@x", "relay:r", f"d{number % 3}", 1.0))
+            self.enqueue(Queued(f"{number}@x", "relay:r", f"d{number % 3}", 1.0))
         found = []
         while page := self.page(Selection(target="relay:r"), found[-1] if found else 0, 5):
             found += [entry.delivery for entry in page]
@@ -221,7 +222,7 @@ class QueueContract:
 
     def test_states(self):
         """Claimed and held deliveries say so; a claim that ran out is waiting again."""
-        self.queued(*(Queued(f"{name}@x", "relay:r", "x", 1.0) for name in "abc"))
+        self.enqueue(*(Queued(f"{name}@x", "relay:r", "x", 1.0) for name in "abc"))
         self.commit(Hold(Selection(recipient="c@x")))
         self.claim(1, ttl=10)
         self.assertEqual([entry.state for entry in self.page()], ["claimed", "waiting", "held"])
@@ -234,7 +235,7 @@ class QueueContract:
         """What is held is not claimed and not counted as waiting; released it is due at once."""
         self.fill()
         later = self.clock.seconds() + 1000
-        self.queued(Queued("late@x.org", "relay:one", "x.org", later), queue_id="cc33")
+        self.enqueue(Queued("late@x.org", "relay:one", "x.org", later), queue_id="cc33")
         self.assertEqual(self.commit(Hold(Selection(recipient="@x.org"))), (4,))
         self.assertEqual(self.commit(Hold(Selection(recipient="@x.org"))), (0,))
         self.assertEqual(self.lanes(), {("relay:one", "x.org"): (0, None), ("relay:two", ""): (0, None),
@@ -251,7 +252,7 @@ class QueueContract:
         """What waits for later is due at once, and its lane is opened unless the operator holds that."""
         later = self.clock.seconds() + 1000
         for name in ("x", "y", "z"):
-            self.queued(Queued(f"a@{name}", "relay:r", name, later))
+            self.enqueue(Queued(f"a@{name}", "relay:r", name, later))
         x, y, z = (lane.id for lane in self.wait(self.store.lanes()))
         self.commit(SetLane(x, LaneState.PAUSED, "login refused", later), SetLane(y, LaneState.OPEN, "down", later),
                     SetLane(z, LaneState.HELD, "mine"))
@@ -288,7 +289,7 @@ class QueueContract:
 
     def test_claimed_are_passed_over(self):
         """No operator's change touches a delivery that is being made; its claim stays good."""
-        self.queued(TO_OFFICE)
+        self.enqueue(TO_OFFICE)
         (delivery,) = self.claim()
         for change in (Hold(ALL), Unhold(ALL), RetryNow(ALL), Reroute(ALL, "relay:x"), Discard(ALL)):
             self.assertEqual(self.commit(change), (0,))
@@ -296,7 +297,7 @@ class QueueContract:
 
     def test_late_word_on_held(self):
         """A delivery that was held after its claim ran out: the late word counts, and to try again does not free it."""
-        self.queued(TO_OFFICE, evolve(TO_OFFICE, recipient="two@x"), evolve(TO_OFFICE, recipient="three@x"))
+        self.enqueue(TO_OFFICE, evolve(TO_OFFICE, recipient="two@x"), evolve(TO_OFFICE, recipient="three@x"))
         one, two, three = self.claim(ttl=5)
         self.clock.advance(6)
         self.assertEqual(self.commit(Hold(ALL)), (3,))
@@ -318,7 +319,7 @@ class QueueContract:
     def test_many(self):
         """More deliveries than fit one slice are all changed, and counted; lanes stay exact."""
         for part in range(5):
-            self.queued(*(Queued(f"{part}.{n}@x", "relay:r", f"{n % 2}", 5.0) for n in range(500)))
+            self.enqueue(*(Queued(f"{part}.{n}@x", "relay:r", f"{n % 2}", 5.0) for n in range(500)))
         self.assertEqual(self.commit(Hold(ALL)), (2500,))
         self.assertEqual(self.commit(Unhold(Selection(target="relay:r", destination="0"))), (1250,))
         self.assertEqual(self.commit(Reroute(ALL, "relay:s", "all")), (2500,))
@@ -334,7 +335,7 @@ class QueueContract:
         """Lanes with due deliveries are told of, longest ready first, and when the next one will be."""
         now = self.clock.seconds()
         for name, due in (("a", now + 100), ("b", now - 1), ("c", now - 5), ("d", now + 50), ("e", now - 9)):
-            self.queued(Queued(f"x@{name}", "relay:r", name, due))
+            self.enqueue(Queued(f"x@{name}", "relay:r", name, due))
         ids = {lane.destination: lane.id for lane in self.wait(self.store.lanes())}
         self.commit(SetLane(ids["e"], LaneState.HELD))
         lanes, following = self.wait(self.store.ready(10))
@@ -353,7 +354,7 @@ class QueueContract:
 
     def test_paused_lane_gives_one(self):
         """A paused lane gives nothing before its time, one delivery afterwards, and none when it has no time."""
-        self.queued(*(Queued(f"{name}@x", "relay:r", "x", 1.0) for name in "abc"))
+        self.enqueue(*(Queued(f"{name}@x", "relay:r", "x", 1.0) for name in "abc"))
         lane, now = self.lane().id, self.clock.seconds()
         self.commit(SetLane(lane, LaneState.PAUSED, "tls", now + 10))
         self.assertEqual(self.claim(), ())

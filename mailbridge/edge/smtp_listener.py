@@ -1,0 +1,67 @@
+"""What one SMTP listener is set to, and the factory that makes its sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.mail import smtp
+
+from mailbridge.accounts.login import Login
+from mailbridge.edge.foreign import as_intake
+from mailbridge.edge.session import Sessions
+from mailbridge.edge.smtp import SMTPServer
+from mailbridge.edge.transport import CurrentTLS
+from mailbridge.routing.access import AccessList
+from mailbridge.smtp.decisions import ServerSettings
+
+
+@frozen
+class SMTPListenerSettings:
+    """The rules of one listener. `clients` are trusted without login; `auth` is `offer`, `require` or `off`;
+    `auth_in_clear` allows passwords without TLS from elsewhere than this host; `normalise` is for trusted clients.
+    """
+
+    name: str
+    server: ServerSettings
+    clients: AccessList
+    auth: str = "offer"
+    auth_in_clear: bool = False
+    normalise: bool = False
+
+
+class SMTPServerFactory(smtp.SMTPFactory):
+    """Makes sessions for one listener. `settings` may be replaced while it runs: later sessions get the new ones.
+
+    `anonymous` answers before a login: our IIntake or any IMessageDelivery; None: everybody has to log in. `login` is
+    None when nobody can. `tls` is needed for STARTTLS, `implicit_tls` says that `edge.transport.implicit_tls` wraps us.
+    """
+
+    protocol: Any = SMTPServer
+    noisy = False
+
+    def __init__(
+        self,
+        settings: SMTPListenerSettings,
+        sessions: Sessions,
+        clock: IReactorTime,
+        anonymous: object | None = None,
+        login: Login | None = None,
+        tls: CurrentTLS | None = None,
+        implicit_tls: bool = False,
+    ) -> None:
+        smtp.SMTPFactory.__init__(self)
+        self.settings = settings
+        self.sessions = sessions
+        self.clock = clock
+        self.intake = as_intake(anonymous) if anonymous is not None else None
+        self.login = login
+        self.tls = tls
+        self.implicit_tls = implicit_tls
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A session; who it is for is looked at when its connection stands."""
+        session = SMTPServer()
+        session.factory = self
+        return session

@@ -1,0 +1,48 @@
+"""What an operator is warned of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailbridge.config.load import load_text
+from mailbridge.config.model import Config, TLSSettings
+from mailbridge.config.warnings import warnings
+
+LOCAL = 'listen = "tcp:0:interface=127.0.0.1"'
+OPEN = 'listen = "tcp:0"'
+
+
+def warned(text: str, tls: bool = False) -> list[str]:
+    """The places that are warned of, for a configuration with or without a certificate."""
+    config = load_text(text, "mailbridge.toml", Path("/nowhere"), (), lambda: "host.example")
+    if tls:
+        pems = TLSSettings(Path("/nowhere/cert.pem"), Path("/nowhere/key.pem"))
+        config = Config(hostname="host.example", tls=pems, limits=config.limits, smtp=config.smtp, pop3=config.pop3)
+    return [line.partition(": ")[0] for line in warnings(config)]
+
+
+class WarningTests(SynchronousTestCase):
+    """Each warning, and when there is none."""
+
+    def test_table(self) -> None:
+        """Listeners open to others without TLS and passwords in clear are warned of; what stays on the host is not."""
+        for text, tls, places in [
+            ("", False, ["no [[smtp]] and no [[pop3]]"]),
+            (f"[[smtp]]\n{LOCAL}\nauth_in_clear = true\n[[pop3]]\n{LOCAL}", False, []),
+            ('[[smtp]]\nlisten = "unix:/run/smtp"', False, []),
+            (f"[[smtp]]\n{OPEN}", False, ["smtp[0].listen"]),
+            (f"[[smtp]]\n{OPEN}", True, []),
+            (f'[[smtp]]\n{OPEN}\nstarttls = "off"', True, ["smtp[0].listen"]),
+            (f"[[smtp]]\n{OPEN}\nauth_in_clear = true", True, ["smtp[0].auth_in_clear"]),
+            (f'[[smtp]]\n{OPEN}\nauth = "require"', False, ["smtp[0].listen", "smtp[0].auth"]),
+            (f"[[pop3]]\n{OPEN}", False, ["pop3[0].listen", "pop3[0]"]),
+            (f"[[pop3]]\n{OPEN}\nlogin_in_clear = true", False, ["pop3[0].listen", "pop3[0].login_in_clear"]),
+            (f"[[pop3]]\n{OPEN}", True, []),
+            ('[[smtp]]\nlisten = "haproxy:tcp:0:interface=127.0.0.1"', False, ["smtp[0].listen"]),
+            (f"[[smtp]]\n{LOCAL}\n[limits]\nconnections = 5", False, ["limits.connections_per_client"]),
+            (f'[[smtp]]\n{LOCAL}\n[limits]\nmessage_size = "64 KiB"', False, ["limits.header_size"]),
+            (f'[[smtp]]\n{LOCAL}\n[limits]\npop3_idle = "1 min"', False, ["limits.pop3_idle"]),
+        ]:
+            self.assertEqual(warned(text, tls), places, (text, tls))
