@@ -44,6 +44,7 @@ from mailbridge.edge.session import Sessions
 from mailbridge.edge.smtp_listener import SMTPServerFactory
 from mailbridge.edge.transport import CurrentTLS, implicit_tls
 from mailbridge.errors import StartError
+from mailbridge.queue.bounce import Bounce
 from mailbridge.randomness import BulkRandom
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.intake import Intake
@@ -124,9 +125,11 @@ class Bridge(Service):
         self.directory.replace(self.store.people_now())
         self._closing.append(self.store.watch("people", self._people_changed))
         self.table = Table(rooms.routing_rules(config), self.directory)
+        random = BulkRandom(os.urandom)
+        self.bounce = Bounce(self.store, self.table, rooms.bounce_settings(config), reactor, random)
         self.intake = Intake(
-            self.store, self.table, self.directory, config.hostname, config.limits, reactor, BulkRandom(os.urandom),
-            rooms.submission_rules(config),
+            self.store, self.table, self.directory, config.hostname, config.limits, reactor, random,
+            rooms.submission_rules(config), self.bounce,
         )
         self.sessions = Sessions(reactor, config.limits)
         self._closing.append(self.sessions.stop)
@@ -182,6 +185,7 @@ class Bridge(Service):
         self.table.reconfigure(rules)
         self.intake.limits = self.sessions.limits = new.limits
         self.intake.rules = submission
+        self.bounce.settings = rooms.bounce_settings(new)
         self.throttle.allowed = new.limits.wrong_passwords
         if self.tls is not None and options is not None:
             self.tls.options = options

@@ -9,6 +9,7 @@ from mailbridge.address import parse_mailbox
 from mailbridge.config.model import Config, POP3Listener, SMTPListener
 from mailbridge.edge.smtp_listener import SMTPListenerSettings
 from mailbridge.pop3.settings import Settings as POP3Settings
+from mailbridge.queue.bounce import BounceSettings
 from mailbridge.routing.access import AccessList
 from mailbridge.routing.intake import SubmissionRules
 from mailbridge.routing.rules import Rule
@@ -32,6 +33,12 @@ def pop3_settings(config: Config, listener: POP3Listener) -> POP3Settings:
     """The rules of one `[[pop3]]`."""
     starttls = listener.starttls if config.tls is not None and not listener.tls else "off"
     return POP3Settings(config.hostname, starttls, listener.login_in_clear, listener.apop)
+
+
+def bounce_settings(config: Config) -> BounceSettings:
+    """How notices to senders are made, and how many may leave."""
+    queue = config.queue
+    return BounceSettings(config.hostname, queue.notices_per_minute, queue.bounce_size, queue.expire)
 
 
 def submission_rules(config: Config) -> dict[str, SubmissionRules]:

@@ -17,9 +17,10 @@ from mailbridge.header import end_of_header
 from mailbridge.queue.fate import Action, Fate
 from mailbridge.queue.quoting import one_line, subject
 from mailbridge.queue.returned import Part, header_alone, whole_message
-from mailbridge.queue.wording import plain_words, subject_of
+from mailbridge.queue.wording import MANY, plain_words, subject_of
 
 _LONGEST_LINE = 700  # characters of any text in a field: far below 998 octets, far above every address
+_SHORT_LINE = 200  # of an answer, where many recipients have one
 
 
 @frozen
@@ -104,29 +105,33 @@ def _readable(heading: Heading, about: About, fates: Sequence[Fate], whole: bool
 
 def _status(heading: Heading, about: About, fates: Sequence[Fate], utf8: bool) -> Part:
     """The part for programs (RFC 3464 2)."""
-    def field(name: str, text: str) -> str:
-        return f"{name}: {one_line(text, _LONGEST_LINE, utf8)}\r\n"
+    lines: list[str] = []
 
-    text = field("Reporting-MTA", f"dns; {heading.hostname}")
+    def field(name: str, text: str, longest: int = _LONGEST_LINE) -> None:
+        lines.append(f"{name}: {one_line(text, longest, utf8)}\r\n")
+
+    field("Reporting-MTA", f"dns; {heading.hostname}")
     if about.declared.envid is not None:
-        text += field("Original-Envelope-Id", about.declared.envid)
-    text += field("Arrival-Date", rfc5322_date(about.received))
+        field("Original-Envelope-Id", about.declared.envid)
+    field("Arrival-Date", rfc5322_date(about.received))
     for fate in fates:
-        text += "\r\n"
+        lines.append("\r\n")
         if fate.original is not None:
-            text += field("Original-Recipient", fate.original)
+            field("Original-Recipient", fate.original)
         kind = "rfc822" if fate.recipient.isascii() else "utf-8"
-        text += field("Final-Recipient", f"{kind}; {fate.recipient}")
-        text += field("Action", fate.action.value) + field("Status", fate.status)
+        field("Final-Recipient", f"{kind}; {fate.recipient}")
+        field("Action", fate.action.value)
+        field("Status", fate.status)
         if fate.server:
-            text += field("Remote-MTA", f"dns; {fate.server}")
+            field("Remote-MTA", f"dns; {fate.server}")
         if fate.said:
-            text += field("Diagnostic-Code", f"{'smtp' if fate.server else 'x-mailbridge'}; {fate.said}")
+            words = f"{'smtp' if fate.server else 'x-mailbridge'}; {fate.said}"
+            field("Diagnostic-Code", words, _LONGEST_LINE if len(fates) <= MANY else _SHORT_LINE)
         if fate.attempted is not None:
-            text += field("Last-Attempt-Date", rfc5322_date(fate.attempted))
+            field("Last-Attempt-Date", rfc5322_date(fate.attempted))
         if fate.retry_until is not None:
-            text += field("Will-Retry-Until", rfc5322_date(fate.retry_until))
-    octets = text.encode("utf-8")
+            field("Will-Retry-Until", rfc5322_date(fate.retry_until))
+    octets = "".join(lines).encode("utf-8")
     media_type = "message/global-delivery-status" if utf8 else "message/delivery-status"
     return Part(media_type, "7bit" if octets.isascii() else "8bit", octets)
 

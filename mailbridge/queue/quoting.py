@@ -5,27 +5,34 @@ Whatever goes in, what comes out has no line end, no control character and a bou
 
 from __future__ import annotations
 
+import re
 from email.header import decode_header
 from textwrap import wrap
 
 from mailbridge.header import fields
 
 _LONGEST_SUBJECT = 500  # octets that are looked at
-_MOST_LINES = 10
 _WIDTH = 70
+_NOT_PLAIN = re.compile("[^ -~]")
 
 
 def one_line(text: str, longest: int, utf8: bool = False) -> str:
     """`text` in one line of at most `longest` characters; `?` for what is not printable, or not ASCII unless `utf8`."""
-    words = " ".join(text[:4 * longest].split())
-    clean = "".join(c if c.isprintable() and (utf8 or c.isascii()) else "?" for c in words)
+    clean = " ".join(text[:4 * longest].split())
+    if not utf8:
+        clean = _NOT_PLAIN.sub("?", clean)
+    elif not clean.isprintable():
+        clean = "".join(c if c.isprintable() else "?" for c in clean)
     return clean if len(clean) <= longest else clean[:max(0, longest - 3)] + "..."
 
 
-def quoted(text: str, longest: int) -> list[str]:
+def quoted(text: str, most_lines: int) -> list[str]:
     """`text` as lines to be read by people: each begins with `> `, so that none can pass for ours."""
-    lines = [line for part in text.split("\n")[:_MOST_LINES] for line in wrap(one_line(part, longest, True), _WIDTH)]
-    return ["> " + line for line in lines[:_MOST_LINES]]
+    lines: list[str] = []
+    for part in text.split("\n", most_lines)[:most_lines]:
+        line = one_line(part, most_lines * _WIDTH, True)
+        lines += wrap(line, _WIDTH) if len(line) > _WIDTH else [line] if line else []
+    return ["> " + line for line in lines[:most_lines]]
 
 
 def subject(header: bytes) -> str:

@@ -12,7 +12,10 @@ from mailbridge.queue.fate import Action, Fate
 from mailbridge.queue.quoting import one_line, quoted
 
 _LONGEST_ADDRESS = 400
-_LONGEST_ANSWER = 500
+_MOST_LINES = 10  # of an answer
+_FEW_LINES = 3
+MANY = 50
+"""Recipients of a notice from which on their answers are cut shorter."""
 
 # (Subject of the notice, opening); the first action that occurs decides.
 _OPENINGS: dict[Action, tuple[str, str]] = {
@@ -80,7 +83,8 @@ def plain_words(hostname: str, number: str, subject: str, received: float, fates
     blocks.append(
         f"    Subject:   {subject or '(none)'}\n    Came here: {rfc5322_date(received)}\n    Number:    {number}"
     )
-    blocks.extend(_one(fate) for fate in fates)
+    most_lines = _MOST_LINES if len(fates) <= MANY else _FEW_LINES
+    blocks.extend(_one(fate, most_lines) for fate in fates)
     blocks.append(
         f"Your message{'' if whole else chr(39) + 's header'} is attached. If you need help, write to\n"
         f"postmaster@{hostname} and send this notice along."
@@ -93,9 +97,9 @@ def _opening(fates: Sequence[Fate]) -> tuple[str, str]:
     return next(words for action, words in _OPENINGS.items() if action in actions)
 
 
-def _one(fate: Fate) -> str:
+def _one(fate: Fate, most_lines: int) -> str:
     lines = [f"<{one_line(fate.recipient, _LONGEST_ADDRESS, True)}>" + _ENDINGS[fate.action]]
-    said = quoted(fate.said, _LONGEST_ANSWER)
+    said = quoted(fate.said, most_lines)
     if said:
         who = one_line(fate.server, 255, True)
         lines += [f"The server {who} answered:" if who else "The reason:", *said]

@@ -128,6 +128,14 @@ class NoticeTests(SynchronousTestCase):
         self.assertEqual([dict(block)["Final-Recipient"] for block in fields_of(notice)[1:]],
                          [f"rfc822; u{n}@dst.invalid" for n in range(300)])
 
+    def test_long_answers(self) -> None:
+        """A long answer is shown at length for one recipient, and cut short where there are many."""
+        fates = [evolve(FAILED, said="550 " + "word " * 1000)] * 51
+        for count, lines, longest in ((1, 10, 700), (50, 10, 700), (51, 3, 200)):
+            notice = compose(HEADING, about(), fates[:count])
+            self.assertEqual(text_of(notice).count("\n> "), lines * count)
+            self.assertEqual(len(dict(fields_of(notice)[1])["Diagnostic-Code"]), longest)
+
     def test_returned(self) -> None:
         """The message comes back whole when it is small and was not asked to be left out; else its header."""
         head = ORIGINAL[:ORIGINAL.index(b"\r\n\r\n") + 2]

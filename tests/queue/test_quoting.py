@@ -22,11 +22,12 @@ class QuotingTests(SynchronousTestCase):
             self.assertEqual(one_line(text, longest, utf8), shown, repr(text))
 
     def test_quoted(self) -> None:
-        """Each line is marked, long ones are broken, at most ten are shown."""
-        self.assertEqual(quoted("550 no\n\nreally", 500), ["> 550 no", "> really"])
-        self.assertEqual(quoted("x" * 100, 500), ["> " + "x" * 70, "> " + "x" * 30])
-        self.assertEqual(quoted("a\n" * 1000, 500), ["> a"] * 10)
-        self.assertEqual(quoted("", 500), [])
+        """Each line is marked, long ones are broken, and no more are shown than asked for."""
+        self.assertEqual(quoted("550 no\n\nreally", 10), ["> 550 no", "> really"])
+        self.assertEqual(quoted("x" * 100, 10), ["> " + "x" * 70, "> " + "x" * 30])
+        self.assertEqual(quoted("a\n" * 1000, 10), ["> a"] * 10)
+        self.assertEqual(quoted("word " * 1000, 1), ["> " + "word " * 13 + "wo..."])
+        self.assertEqual(quoted("", 10), [])
 
     def test_subject(self) -> None:
         """The first Subject, in plain words; none is empty."""
@@ -43,7 +44,7 @@ class QuotingTests(SynchronousTestCase):
         line = one_line(text, longest, utf8)
         self.assertLessEqual(len(line), longest)
         self.assertTrue(line.isprintable() and (utf8 or line.isascii()))
-        for each in quoted(text, longest):
+        for each in quoted(text, 3):
             self.assertTrue(each.startswith("> ") and each.isprintable() and len(each) <= 72)
 
     @given(st.one_of(st.binary(max_size=600), st.lists(st.sampled_from(
