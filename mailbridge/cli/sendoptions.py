@@ -20,6 +20,7 @@ from mailbridge.cli.newmessage import Attachment, checked_header, new_message
 from mailbridge.cli.options import config_path
 from mailbridge.cli.submission import read_submission
 from mailbridge.config.servers import parse_server
+from mailbridge.errors import ConfigError, StartError
 from mailbridge.sendmail import INSECURE, SECURE, Phase, Trust
 
 PASSWORD = "MAILBRIDGE_PASSWORD"

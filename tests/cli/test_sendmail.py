@@ -19,11 +19,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.admin.messages import OperationError
-from mailbridge.cli.sendmail import Caller, TooLarge, caller, hand_in, prepare, read_message
+from mailbridge.cli.sendmail import Caller, TooLarge, caller, config_path, hand_in, prepare, read_message
 from mailbridge.cli.sendmailoptions import parse
 from mailbridge.cli.submission import Submission
 from mailbridge.compose import Wishes, compose
-from mailbridge.errors import AddressError
+from mailbridge.config.find import SYSTEM
+from mailbridge.errors import AddressError, ConfigError
 from mailbridge.lines import has_bare_newline
 from mailbridge.sendmail import Kind, Refusal, SendFailure, SendResult
 from tests.running import BASIC, ROOT, RunningBridge, short_folder
@@ -129,6 +130,22 @@ class PrepareTests(SynchronousTestCase):
         """A user without an entry in the password file has a name all the same."""
         self.assertEqual("uid4294967000", caller(4294967000).login)
         self.assertTrue(caller(os.getuid()).login)
+
+
+class ConfigurationTests(SynchronousTestCase):
+    """Where the configuration is looked for."""
+
+    def test_not_in_the_working_folder(self) -> None:
+        """A file in the folder where sendmail happens to run is not taken; one that is named is, relative or not."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        (folder / "mailbridge.toml").write_text("")
+        before = os.getcwd()
+        os.chdir(folder)
+        self.addCleanup(os.chdir, before)
+        self.assertEqual(folder / "mailbridge.toml", config_path("mailbridge.toml"))
+        if not SYSTEM.exists():
+            self.assertRaises(ConfigError, config_path, None)
 
 
 class HandInTests(SynchronousTestCase):

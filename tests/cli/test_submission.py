@@ -22,7 +22,7 @@ class SubmissionTests(SynchronousTestCase):
         return read_submission(path)
 
     def test_doors(self) -> None:
-        """UNIX sockets come first, then loopback, then what is open to all; with the TLS that the listener wants."""
+        """One that trusts this machine comes first, then UNIX sockets, loopback, what is open to all."""
         for listeners, expected in (
             (('"tcp:2525:interface=127.0.0.1"',), ("127.0.0.1", 2525, "off")),
             (('"tcp:2525"',), ("127.0.0.1", 2525, "off")),
@@ -31,6 +31,9 @@ class SubmissionTests(SynchronousTestCase):
             (('"tcp:25:interface=192.0.2.1"',), ("192.0.2.1", 25, "off")),
             (('"tcp:25"', '"tcp:2525:interface=127.0.0.1"'), ("127.0.0.1", 2525, "off")),
             (('"tcp:25:interface=127.0.0.1"', '"unix:/run/smtp"'), ("/run/smtp", 0, "off")),
+            (('"unix:/run/smtp"', '"tcp:25"', '"tcp:2525"\nclients = ["10.0.0.1", "127.0.0.0/8"]'),
+             ("127.0.0.1", 2525, "off")),
+            (('"unix:/run/smtp"', '"tcp:25"\nclients = ["nonsense", 3]'), ("/run/smtp", 0, "off")),
             (('"haproxy:tcp:1:interface=127.0.0.1"', '"tcp:0"', '"systemd:domain=INET:index=0"', '"tcp:26"'),
              ("127.0.0.1", 26, "off")),
             (('"tcp:465"\ntls = true',), ("127.0.0.1", 465, "implicit")),
