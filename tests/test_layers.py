@@ -28,7 +28,7 @@ _MODULES = {
     **dict.fromkeys(("service", "reload", "tap", "testing"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
-_THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.settling", "queue.claims")
+_THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims")
 _SEAMS = ("twisted.internet.defer", "twisted.internet.interfaces")
 _FORBIDDEN = ("twisted.internet", "socket", "os", "time", "random", "secrets")
 

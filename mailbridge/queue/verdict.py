@@ -41,6 +41,7 @@ class Trouble(Enum):
     DNS_TIMEOUT = "the name server did not answer"
     LOOP = "the mail server of the domain is this one"
     UNREACHABLE = "no connection"
+    AT_THE_START = "the server did not get as far as taking mail"
     TLS_FAILED = "TLS could not be set up"
     TLS_REFUSED = "the server does without TLS, and we do not"
     LOGIN_FAILED = "the login failed"
@@ -89,9 +90,10 @@ TROUBLES: dict[Trouble, Row] = {
     Trouble.DNS_TIMEOUT: Row(_T, _T, "4.3", next_server=True, unreachable=True),
     Trouble.LOOP: Row(_PAUSE, _P, "4.6"),
     Trouble.UNREACHABLE: Row(_T, _T, "4.1", next_server=True, unreachable=True),
-    Trouble.TLS_FAILED: Row(_PAUSE, _T, "7.5", next_server=True),
-    Trouble.TLS_REFUSED: Row(_PAUSE, _T, "7.4", next_server=True),
-    Trouble.LOGIN_FAILED: Row(_PAUSE, _T, "7.8"),
+    Trouble.AT_THE_START: Row(_T, _T, "4.2", next_server=True, unreachable=True),
+    Trouble.TLS_FAILED: Row(_PAUSE, _T, "7.5", next_server=True, unreachable=True),
+    Trouble.TLS_REFUSED: Row(_PAUSE, _T, "7.4", next_server=True, unreachable=True),
+    Trouble.LOGIN_FAILED: Row(_PAUSE, _T, "7.8", unreachable=True),
     Trouble.DROPPED: Row(_T, _T, "4.2", next_server=True),
     Trouble.TOO_SLOW: Row(_T, _T, "4.2", next_server=True),
     Trouble.AFTER_CONTENT: Row(_T, _T, "4.2"),
@@ -132,10 +134,10 @@ ANSWERS: tuple[AnswerRow, ...] = (
     # RFC 5321 3.1 and 4.3.2: a server that takes no mail (554) or none from us.
     _of(_OPENING, _4YZ, Row(_T, _T, "3.2", next_server=True, unreachable=True)),
     _of(_OPENING, _5YZ, Row(_PAUSE, _T, "3.2", next_server=True, unreachable=True)),
-    _of((Phase.TLS,), _4YZ, Row(_T, _T, "7.0", next_server=True)),
-    _of((Phase.TLS,), _5YZ, Row(_PAUSE, _T, "7.4", next_server=True)),
-    _of((Phase.AUTH,), _4YZ, Row(_T, _T, "7.0")),
-    _of((Phase.AUTH,), _5YZ, Row(_PAUSE, _T, "7.8")),
+    _of((Phase.TLS,), _4YZ, Row(_T, _T, "7.0", next_server=True, unreachable=True)),
+    _of((Phase.TLS,), _5YZ, Row(_PAUSE, _T, "7.4", next_server=True, unreachable=True)),
+    _of((Phase.AUTH,), _4YZ, Row(_T, _T, "7.0", unreachable=True)),
+    _of((Phase.AUTH,), _5YZ, Row(_PAUSE, _T, "7.8", unreachable=True)),
     # "Log in first", "TLS first" (RFC 4954 6, RFC 3207 4): of a server that our configuration names.
     _of((Phase.MAIL,), (530, 534, 535, 538), Row(_PAUSE, _P, "7.0")),
     # RFC 5321 4.5.3.1.10: too many recipients, which some servers call 552.

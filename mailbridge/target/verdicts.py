@@ -21,12 +21,15 @@ from mailbridge.smtp.answer import Answer, AnswerError
 from mailbridge.smtp.client import LoginFailed, Refused, Unable
 from mailbridge.smtp.steps import Phase
 
+_START = frozenset({Phase.CONNECT, Phase.GREETING, Phase.HELLO, Phase.TLS, Phase.AUTH})
 _UNABLE = {"5.3.4": Trouble.TOO_LARGE, "5.6.7": Trouble.UTF8, "5.6.3": Trouble.EIGHT_BIT}
 
 
 def _interrupted(error: Interrupted) -> Trouble:
     if error.after_content:
         return Trouble.AFTER_CONTENT
+    if error.phase in _START:
+        return Trouble.AT_THE_START
     return Trouble.TOO_SLOW if isinstance(error, TooSlow) else Trouble.DROPPED
 
 

@@ -19,6 +19,8 @@ from mailbridge.target.verdicts import ROWS, outcome, trouble, try_next
 CASES = (
     (Interrupted(Phase.MAIL, "gone", False), Trouble.DROPPED),
     (Interrupted(Phase.END, "gone", True), Trouble.AFTER_CONTENT),
+    (Interrupted(Phase.HELLO, "gone", False), Trouble.AT_THE_START),
+    (TooSlow(Phase.GREETING, "slow", False), Trouble.AT_THE_START),
     (TooSlow(Phase.RCPT, "slow", False), Trouble.TOO_SLOW),
     (TooSlow(Phase.END, "slow", True), Trouble.AFTER_CONTENT),
     (Unable("5.3.4", "large"), Trouble.TOO_LARGE),
