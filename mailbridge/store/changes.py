@@ -220,7 +220,10 @@ class Selection:
 
 @frozen
 class QueueEntry:
-    """One delivery as an operator sees it. `state` is waiting, claimed or held."""
+    """One delivery as an operator sees it. `state` is waiting, claimed or held.
+
+    `due` is when it may be tried next: not before its lane may.
+    """
 
     delivery: int
     message: int

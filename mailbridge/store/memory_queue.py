@@ -141,8 +141,8 @@ def _selected(state: State, selection: Selection, after: int = 0) -> Iterator[Qu
                 and _meant(selection.recipient, delivery.recipient) and _meant(selection.sender, message.sender)
                 and _meant(selection.target, lane.target) and _meant(selection.destination, lane.destination)):
             yield QueueEntry(id, message.id, message.queue_id, message.sender, delivery.recipient, lane.target,
-                             lane.destination, word, message.received, waiting.due, delivery.attempts,
-                             message.content.size, delivery.answer)
+                             lane.destination, word, message.received, max(waiting.due, lane.not_before),
+                             delivery.attempts, message.content.size, delivery.answer)
 
 
 def _meant(wanted: str | None, found: str) -> bool:

@@ -118,8 +118,8 @@ def entries(connection: apsw.Connection, ids: list[int], now: float) -> tuple[Qu
     found = column(
         connection,
         "SELECT json_group_array(json_array(d.id, m.id, queue_id, sender, recipient, target, destination, "
-        "CASE WHEN d.state = 1 AND d.lease <= ?2 THEN 0 ELSE d.state END, received, d.due, attempts, size, "
-        "coalesce(answer, ''))) FROM json_each(?1) AS w CROSS JOIN delivery AS d ON d.id = w.value "
+        "CASE WHEN d.state = 1 AND d.lease <= ?2 THEN 0 ELSE d.state END, received, max(d.due, l.not_before), "
+        "attempts, size, coalesce(answer, ''))) FROM json_each(?1) AS w CROSS JOIN delivery AS d ON d.id = w.value "
         "JOIN message AS m ON m.id = d.message JOIN lane AS l ON l.id = d.lane", (to_json(ids), now))
     return tuple(_entry(*row) for row in found)
 

@@ -220,6 +220,14 @@ class OperatorContract:
             found += [entry.delivery for entry in page]
         self.assertEqual(found, list(range(1, 13)))
 
+    def test_due(self):
+        """What is due waits all the same while its lane is put off, and the operator sees until when."""
+        self.enqueue(TO_OFFICE)
+        now = self.clock.seconds()
+        self.assertLessEqual(self.page()[0].due, now)
+        self.commit(SetLane(self.lane().id, LaneState.OPEN, "cannot be reached", now + 300.0))
+        self.assertEqual(self.page()[0].due, now + 300.0)
+
     def test_states(self):
         """Claimed and held deliveries say so; a claim that ran out is waiting again."""
         self.enqueue(*(Queued(f"{name}@x", "relay:r", "x", 1.0) for name in "abc"))
