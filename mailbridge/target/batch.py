@@ -13,7 +13,7 @@ from attrs import evolve
 
 from mailbridge.address import NULL, Address, parse_mailbox
 from mailbridge.interfaces import IStore
-from mailbridge.outcome import Delivered, Outcome, PermanentFailure, RouteFailure, TransientFailure
+from mailbridge.outcome import Delivered, Outcome, RouteFailure, TransientFailure
 from mailbridge.queue.verdict import Trouble, Way, judge, judge_answer
 from mailbridge.smtp.capabilities import Capabilities
 from mailbridge.smtp.client import Refused
@@ -134,7 +134,7 @@ def _weight(outcome: Outcome) -> int:
     """Of several servers' failures, which one counts: that of a server that spoke of this recipient before all."""
     if isinstance(outcome, TransientFailure):
         return 1 if outcome.unreachable else 3
-    return 2 if isinstance(outcome, RouteFailure) else 0 if isinstance(outcome, PermanentFailure) else 4
+    return 2 if isinstance(outcome, RouteFailure) else 0
 
 
 def in_ascii(address: Address) -> Address | None:

@@ -122,7 +122,11 @@ class MailExchangers:
             if not records:
                 return self._failure(Trouble.NULL_MX, f"{name} says that it takes no mail")
         seconds = min(ttl for ttl, _, _ in records)
-        hosts = sorted({(preference, host) for _, preference, host in records if _is_host(host)})[:MOST_HOSTS]
+        best: dict[str, int] = {}
+        for _, preference, host in records:
+            if _is_host(host):
+                best[host] = min(preference, best.get(host, preference))
+        hosts = sorted((preference, host) for host, preference in best.items())[:MOST_HOSTS]
         if not hosts:
             return self._failure(Trouble.NO_DOMAIN, f"the mail servers of {name} have names that cannot be")
         hosts = await self._without_us(hosts)
@@ -217,8 +221,8 @@ def _spelling(name: str) -> str:
 
 
 def _is_host(name: str) -> bool:
-    """Whether a connection could be made to it, and its name harms no log."""
-    return len(name) <= 253 and all(label and len(label) <= 63 for label in name.split(".")) and all(
+    """Whether it could be a host's name, and harms no log. An address in its place is no name (RFC 5321 5.1)."""
+    return len(name) <= 253 and not name.rpartition(".")[2].isdigit() and all(label and len(label) <= 63 for label in name.split(".")) and all(
         c.isascii() and (c.isalnum() or c in "-_.") for c in name
     )
 
