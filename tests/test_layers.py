@@ -22,13 +22,15 @@ _ROOMS = {
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
-                     "clock", "header", "interfaces", "randomness", "routing.route", "store.changes"), VALUES),
-    **dict.fromkeys(("mailboxes", "compose", "parts", "recode"), PURE),
+                     "clock", "header", "interfaces", "randomness", "routing.route", "store.changes", "store.users"),
+                    VALUES),
+    **dict.fromkeys(("mailboxes", "compose", "words", "parts", "recode"), PURE),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
     **dict.fromkeys(("service", "reload", "tap", "testing"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
-_THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims")
+_THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",
+                  "queue.commits")
 _SEAMS = ("twisted.internet.defer", "twisted.internet.interfaces")
 _FORBIDDEN = ("twisted.internet", "socket", "os", "time", "random", "secrets")
 

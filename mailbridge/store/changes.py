@@ -10,10 +10,20 @@ import json
 from array import array
 from enum import Enum
 
-from attrs import field, frozen
+from attrs import frozen
 
 from mailbridge.content import Content
 from mailbridge.envelope import Envelope, MailParameters
+from mailbridge.store.users import AddUser as AddUser
+from mailbridge.store.users import Alias as Alias
+from mailbridge.store.users import Allocate as Allocate
+from mailbridge.store.users import ChangeUser as ChangeUser
+from mailbridge.store.users import Credentials as Credentials
+from mailbridge.store.users import People as People
+from mailbridge.store.users import Remember as Remember
+from mailbridge.store.users import RemoveUser as RemoveUser
+from mailbridge.store.users import SetAlias as SetAlias
+from mailbridge.store.users import User as User
 
 # --- messages and their maildrop entries ------------------------------------------------------------------------------
 
@@ -287,96 +297,6 @@ class SetLane:
     state: LaneState
     reason: str = ""
     not_before: float = 0.0
-
-
-# --- users, aliases, counters -----------------------------------------------------------------------------------------
-
-
-@frozen
-class Credentials:
-    """What is kept of a password: a scrypt hash and a SCRAM-SHA-256 verifier as text; `secret` only on request."""
-
-    scrypt: str = field(repr=False)
-    scram: str = field(repr=False)
-    secret: str | None = field(default=None, repr=False)
-
-
-@frozen
-class User:
-    """One account. `name` is lower case; `send_as` are addresses or `*@domain` the user may send as besides his own."""
-
-    id: int
-    name: str
-    credentials: Credentials
-    send_as: tuple[str, ...] = ()
-    created: float = 0.0
-
-
-@frozen
-class Alias:
-    """`name` (`sales@example.org`, `sales`, or `@example.org` for all else of a domain) stands for `targets`."""
-
-    name: str
-    targets: tuple[str, ...]
-
-
-@frozen
-class People:
-    """All users and aliases."""
-
-    users: tuple[User, ...]
-    aliases: tuple[Alias, ...]
-
-
-@frozen
-class AddUser:
-    """Make a user. Receipt: its id. StoreConflict when the name is taken."""
-
-    name: str
-    credentials: Credentials
-    send_as: tuple[str, ...] = ()
-    created: float = 0.0
-
-
-@frozen
-class ChangeUser:
-    """Replace credentials or send_as (None: leave). Receipt: None. StoreConflict when there is no such user."""
-
-    user: int
-    credentials: Credentials | None = None
-    send_as: tuple[str, ...] | None = None
-
-
-@frozen
-class RemoveUser:
-    """Remove a user and unlink all of the maildrop. Receipt: how many messages were unlinked."""
-
-    user: int
-
-
-@frozen
-class SetAlias:
-    """Make or replace an alias; no targets removes it. Receipt: whether it was there before."""
-
-    name: str
-    targets: tuple[str, ...]
-
-
-@frozen
-class Allocate:
-    """Take `count` numbers from a named counter. Receipt: the first of them."""
-
-    counter: str
-    count: int = 1
-    start: int = 1
-
-
-@frozen
-class Remember:
-    """Keep a small value under a key (None forgets it). Receipt: None."""
-
-    key: str
-    value: str | None
 
 
 Change = (
