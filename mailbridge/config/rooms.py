@@ -5,15 +5,30 @@ Used at the start and at each reload, so that both mean the same.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from mailbridge.address import parse_mailbox
-from mailbridge.config.model import Config, POP3Listener, SMTPListener
+from mailbridge.config.endpoint import parse_endpoint
+from mailbridge.config.model import Config, POP3Listener, RelaySettings, SMTPListener
+from mailbridge.config.servers import MX, parse_server
+from mailbridge.edge.clientlogin import login
+from mailbridge.edge.clienttls import Trust
+from mailbridge.edge.sending import INSECURE, NOT_OFFERED, SECURE, Manner, Server
 from mailbridge.edge.smtp_listener import SMTPListenerSettings
+from mailbridge.errors import StartError
 from mailbridge.pop3.settings import Settings as POP3Settings
 from mailbridge.queue.bounce import BounceSettings
 from mailbridge.routing.access import AccessList
 from mailbridge.routing.intake import SubmissionRules
+from mailbridge.routing.route import RELAY, Lanes, WayOut
 from mailbridge.routing.rules import Rule
 from mailbridge.smtp.decisions import ServerSettings
+from mailbridge.target.pool import PoolLimits
+from mailbridge.target.relay import RelayPlan
+
+_LOOPBACK = ("127.0.0.1", "::1")
+_ANY = ("", "0.0.0.0", "::")
 
 
 def smtp_settings(config: Config, place: str, listener: SMTPListener) -> SMTPListenerSettings:
@@ -70,3 +85,90 @@ def smtp_places(config: Config) -> list[tuple[str, SMTPListener]]:
 def pop3_places(config: Config) -> list[tuple[str, POP3Listener]]:
     """Each `[[pop3]]` with its place."""
     return [(f"pop3[{number}]", listener) for number, listener in enumerate(config.pop3)]
+
+
+# --- ways out ---------------------------------------------------------------------------------------------------------
+
+
+def ways_out(config: Config) -> tuple[WayOut, ...]:
+    """The relays as the router knows them."""
+    only = len(config.relay) == 1
+    return tuple(
+        WayOut(RELAY + name, _lanes(relay), only if relay.default is None else relay.default)
+        for name, relay in config.relay.items()
+    )
+
+
+def _lanes(relay: RelaySettings) -> Lanes:
+    if relay.use_from:
+        return Lanes.SENDER
+    return Lanes.RECIPIENT if relay.servers == (MX,) else Lanes.ONE
+
+
+def relay_plans(config: Config) -> tuple[RelayPlan, ...]:
+    """How each relay works. Raises StartError for certificates that cannot be read."""
+    return tuple(_relay_plan(config, name, relay) for name, relay in config.relay.items())
+
+
+def _relay_plan(config: Config, name: str, relay: RelaySettings) -> RelayPlan:
+    servers, user, password = relay.servers, relay.user, relay.password
+    named: list[tuple[str, int | None]] = []
+    if relay.dedicatedsmtp is not None:
+        host, port, user, password = relay.dedicatedsmtp
+        named = [(host, port)]
+    elif servers and servers != (MX,):
+        named = [parse_server(server) for server in servers]
+    direct = not named
+    has_login = bool(user) and bool(password or relay.token)
+    trust = _trust(f"relay.{name}", relay, (not direct) if relay.verify is None else relay.verify)
+    standard = 465 if relay.tls == "implicit" else 25
+
+    def without_tls(_code: int, text: str) -> str:
+        # A server of ours whose TLS fails is a fault to be told, or an enemy; one that has none may be an old one.
+        failed = trust.verify and text != NOT_OFFERED
+        return SECURE if failed or (has_login and not relay.auth_in_clear) else INSECURE
+
+    manner = Manner(
+        client_name=relay.client_name or config.hostname,
+        login=login(user or "", password, relay.token, relay.auth_in_clear, os.urandom) if has_login else None,
+        tls_policy=without_tls,
+        bind=(relay.bind, 0) if relay.bind is not None else None,
+    )
+    return RelayPlan(
+        name=name,
+        manner=manner,
+        servers=tuple(Server(host, port or standard, relay.tls, relay.lmtp, trust) for host, port in named),
+        stranger=Server("", 25, relay.tls, False, trust),
+        limits=PoolLimits(relay.connections, relay.messages_per_connection, relay.idle),
+        timeout=relay.timeout,
+    )
+
+
+def _trust(place: str, relay: RelaySettings, verify: bool) -> Trust:
+    try:
+        return Trust(
+            verify and relay.tls != "off",
+            _pem(f"{place}.ca", relay.ca) if relay.ca is not None else None,
+            relay.pin,
+            _pem(f"{place}.identity", relay.identity) if relay.identity is not None else None,
+        )
+    except ValueError as error:
+        raise StartError(f"{place}: ca or identity cannot be used: {error}") from None
+
+
+def _pem(place: str, path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"{place}: cannot read {path}: {error}") from None
+
+
+def own_names(config: Config) -> tuple[str, ...]:
+    """The names under which mail servers of a domain would be this bridge."""
+    return (config.hostname, "localhost")
+
+
+def own_addresses(config: Config) -> tuple[str, ...]:
+    """The addresses under which they would: loopback, and those that an `[[smtp]]` listens on."""
+    listening = (parse_endpoint(listener.listen).interface for listener in config.smtp)
+    return tuple(dict.fromkeys((*_LOOPBACK, *(address for address in listening if address not in _ANY))))

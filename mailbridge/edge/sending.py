@@ -27,6 +27,8 @@ from mailbridge.smtp.steps import LIMITS, Encrypt, Phase, Say, Steps, hear
 
 SECURE = "secure"
 INSECURE = "insecure"
+NOT_OFFERED = "the server does not offer STARTTLS"
+"""The text that a policy is asked with then."""
 TLSPolicy = Callable[[int, str], Any]
 """Asked when TLS cannot be set up, with the server's code (0 if there is none) and a text: `secure` gives this server
 up, `insecure` goes on in clear. May return a Deferred."""
@@ -236,7 +238,7 @@ async def _start_tls(
     connection: Connection, server: Server, manner: Manner, tls: str, capabilities: Capabilities
 ) -> Capabilities:
     """The capabilities after STARTTLS, or those in clear where policy says so. Raises TLSRefused."""
-    code, text = 0, "the server does not offer STARTTLS"
+    code, text = 0, NOT_OFFERED
     if "STARTTLS" in capabilities:
         try:
             await connection.run(client.start_tls())

@@ -74,7 +74,7 @@ class Batch:
             declared = message.declared
             ret, envid = declared.ret, declared.envid
         return Outgoing(
-            sender, tuple(recipients), content.size, content.eight_bit, content.ends_in_newline, ret, envid
+            sender, tuple(recipients), content.size, content.eight_bit, content.ends_in_newline, ret=ret, envid=envid
         )
 
     async def recoded(self, reactor: Any) -> Recoded:

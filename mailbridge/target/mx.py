@@ -222,9 +222,10 @@ def _spelling(name: str) -> str:
 
 def _is_host(name: str) -> bool:
     """Whether it could be a host's name, and harms no log. An address in its place is no name (RFC 5321 5.1)."""
-    return len(name) <= 253 and not name.rpartition(".")[2].isdigit() and all(label and len(label) <= 63 for label in name.split(".")) and all(
-        c.isascii() and (c.isalnum() or c in "-_.") for c in name
-    )
+    labels = name.split(".")
+    if len(name) > 253 or labels[-1].isdigit() or not all(0 < len(label) <= 63 for label in labels):
+        return False
+    return name.isascii() and all(c.isalnum() or c in "-_." for c in name)
 
 
 def _ascii(domain: str) -> str:
