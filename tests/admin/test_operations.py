@@ -10,14 +10,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.accounts.passwords import verify
 from mailbridge.accounts.pool import PoolFull
+from mailbridge.address import NULL
 from mailbridge.admin.messages import Kind, OperationError
 from mailbridge.admin.operations import Operations
 from mailbridge.admin.status import Facts
+from mailbridge.content import Content
+from mailbridge.envelope import Envelope, Origin
 from mailbridge.errors import ConfigError, Fault, StoreError
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.rules import Rule
 from mailbridge.routing.table import Table
-from mailbridge.store.changes import Credentials, People
+from mailbridge.store.changes import Accept, Credentials, LaneState, People, Queued, SetLane
 from mailbridge.store.memory import MemoryStore
 
 
@@ -242,6 +245,23 @@ class OperationsTests(SynchronousTestCase):
         self.ask("user add", name="bonnie", password="long enough")
         told = self.ask("status")
         self.assertEqual(("ok", 1, 0), (told["level"], told["users"], told["queue"]))
+
+    def test_status_of_a_paused_route(self) -> None:
+        """A route that paused itself is a warning with its remedy, critical when it has held mail up for an hour."""
+        self.ask("user add", name="bonnie", password="long enough")
+        origin = Origin("smtp[0]", "10.0.0.1", "pc", None, None, 0.0, "ESMTP")
+        envelope = Envelope("aaaa", NULL, (), origin, Content.of(b"\r\n"))
+        self.successResultOf(self.store.commit(Accept(envelope, (), (Queued("a@b", "relay:office", "", 0.0),))))
+        self.assertEqual(("ok", 1, 0.0), tuple(self.ask("status")[key] for key in ("level", "queue", "oldest")))
+        (lane,) = self.successResultOf(self.store.lanes())
+        self.successResultOf(self.store.commit(SetLane(lane.id, LaneState.PAUSED, "535 5.7.8 no")))
+        for seconds, level in ((3600.0, "warning"), (1.0, "critical")):
+            self.clock.advance(seconds)
+            told = self.ask("status")
+            self.assertEqual((level, 1), (told["level"], len(told["problems"])))
+            self.assertIn("mailbridge queue retry --target relay:office", told["problems"][0]["text"])
+        self.ask("queue retry", target="relay:office")
+        self.assertEqual("ok", self.ask("status")["level"])
 
     def test_reload(self) -> None:
         """A reload tells its notes; a configuration with faults changes nothing, and each fault is told."""
