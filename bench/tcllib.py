@@ -1,7 +1,8 @@
 """The same messages sent by Tcllib's `smtp::sendmessage` and by ours to one recording server, side by side.
 
 `python bench/tcllib.py` needs `tclsh` with the packages smtp, mime and tls (Debian: tcllib, tcl-tls). It prints for
-each message what arrived from either, and each difference with its reason; exit code 1 when one has none. `--options` prints where each option of both originals has gone:
+each message what arrived from either, and each difference with its reason; exit code 1 when one has none. `--options`
+prints where each option of both originals has gone:
 
 ==================  =====================================  =============================================================
 original            here                                   shown by (tests/test_sendmail.py unless another is named)
@@ -25,7 +26,7 @@ Tcllib smtp
 -username           username                               LoginTests, OwnBridgeTests; sasl.test_client
 -password           password                               LoginTests, OwnBridgeTests; sasl.test_client
 -debug              transaction_log (a callable)           test_context_and_log
--maxsecs            timeout, limits                        test_timeout; edge.test_connection.test_each_phase
+-maxsecs            timeout, limits                        test_timeout; EndTests.test_each_phase_has_its_limit
 (SIZE)              (by itself)                            smtp.test_client.test_parameters
 (result list)       SendResult.refused                     test_at_least_one; message 5
 POE Client::SMTP
@@ -73,9 +74,9 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mailbridge.header import end_of_header, fields  # noqa: E402
-from mailbridge.sendmail import SendFailure, sendmessage  # noqa: E402
-from mailbridge.testing.hostile import HostileFactory, Script, ehlo  # noqa: E402
+from mailbridge.header import end_of_header, fields
+from mailbridge.sendmail import SendFailure, sendmessage
+from mailbridge.testing.hostile import HostileFactory, Script, ehlo
 
 HEAD = "MIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n"
 FROM, TO, DATE = ("From", "f@x.example"), ("To", "t@y.example"), ("Date", "Sat, 21 Nov 2026 12:00:00 +0000")

@@ -17,6 +17,7 @@ from mailbridge.errors import AddressError, MailbridgeError
 from mailbridge.header import end_of_header, fields
 from mailbridge.lines import Normaliser
 from mailbridge.mailboxes import parse_mailboxes
+from mailbridge.words import encoded
 
 _NAME = re.compile(r"[!-9;-~]{1,76}")
 _HIDDEN = frozenset({"bcc", "dcc", "resent-bcc", "resent-dcc"})
@@ -179,7 +180,7 @@ def _is(sender: Address, authors: str) -> bool:
 def _line(name: str, value: str) -> bytes:
     """One field, folded at blanks where it would be longer than mail allows."""
     lines, line = [], f"{name}:".encode("ascii")
-    for word in value.strip().split(" "):
+    for word in encoded(name, value.strip()).split(" "):
         octets = b" " + word.encode("utf-8", "surrogateescape")
         if len(line) + len(octets) > _LONGEST and line.strip():
             lines.append(line)

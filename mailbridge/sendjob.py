@@ -230,7 +230,7 @@ class Job:
             content = await self._seven_bit(content)
         mail = Outgoing(
             envelope.sender, recipients, len(content), not content.isascii(), content.endswith(b"\r\n"), delivery.ret,
-            delivery.envid,
+            delivery.envid, utf8_header=not content[:end_of_header(content)].isascii(),
         )
         sent = await session.send(mail, Octets(content, delivery.progress), delivery.at_least_one)
         answers = {**sent.refused, **sent.final}

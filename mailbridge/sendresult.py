@@ -7,6 +7,7 @@ from enum import StrEnum
 from attrs import frozen
 
 from mailbridge.edge.connection import EarlyAnswer, TLSFailed, TooSlow
+from mailbridge.edge.contentflow import ContentChanged
 from mailbridge.edge.sending import TLSRefused
 from mailbridge.errors import MailbridgeError
 from mailbridge.sasl.client import MechanismFailed
@@ -92,6 +93,8 @@ def kind_of(error: Exception) -> Kind:
         return Kind.LOGIN
     if isinstance(error, Refused | Unable | AnswerError | EarlyAnswer):
         return Kind.SERVER
+    if isinstance(error, ContentChanged):
+        return Kind.MESSAGE
     return Kind.CONNECTION
 
 

@@ -171,6 +171,15 @@ class EnvelopeTests(SynchronousTestCase):
         half = Sending({"RCPT TO:<b@y": (b"550 no\r\n",)}, **options)
         self.assertEqual([each.address for each in half.result.refused], ["b@y.example"])
 
+    def test_other_letters(self) -> None:
+        """Headers given are encoded; SMTPUTF8 is said for a message whose own header has other letters."""
+        sending = Sending(headers=[("Subject", "grüße"), ("To", "Žofie <z@y.example>")])
+        self.assertTrue(sending.content.isascii())
+        self.assertNotIn(b"SMTPUTF8", sending.server.messages[0][0][0])
+        sending = Sending(message="Subject: grüße\n\nx\n")
+        self.assertTrue(sending.result)
+        self.assertTrue(sending.server.messages[0][0][0].endswith(b"BODY=8BITMIME SMTPUTF8"))
+
     def test_dsn(self) -> None:
         """`notify`, `ret` and `envid` go with the envelope."""
         sending = Sending(notify=["SUCCESS"], ret="HDRS", envid="q 1")

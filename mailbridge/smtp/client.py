@@ -240,7 +240,7 @@ def _mail_command(mail: Outgoing, capabilities: Capabilities) -> bytes:
         words.append(b"SIZE=%d" % mail.size)
     if mail.eight_bit:
         words.append(b"BODY=8BITMIME")
-    if mail.utf8:
+    if mail.utf8 or (mail.utf8_header and "SMTPUTF8" in capabilities):
         words.append(b"SMTPUTF8")
     if "DSN" in capabilities:
         if mail.ret is not None:

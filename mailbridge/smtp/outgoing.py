@@ -25,6 +25,7 @@ class Recipient:
 class Outgoing:
     """The envelope of one transaction. `size` in octets; `eight_bit` when the content has octets above 127.
 
+    `utf8_header` says that the header has such octets (RFC 6532): SMTPUTF8 is said where it is offered.
     `ends_in_newline` is false for content whose last line has no CR LF: BDAT keeps that, DATA adds one. `ret` is FULL
     or HDRS, `envid` any text (RFC 3461).
     """
@@ -36,6 +37,7 @@ class Outgoing:
     ends_in_newline: bool = True
     ret: str | None = None
     envid: str | None = None
+    utf8_header: bool = False
 
     @property
     def utf8(self) -> bool:
