@@ -20,11 +20,25 @@ from pathlib import PurePath
 from mailbridge import __version__
 from mailbridge.admin.call import NotAllowed
 from mailbridge.admin.messages import Kind, OperationError
-from mailbridge.cli import alias, cert, check, clearqueue, client, demo, queue, route, send, sendmail, status, user
+from mailbridge.cli import (
+    alias,
+    cert,
+    check,
+    clearqueue,
+    client,
+    demo,
+    queue,
+    reload,
+    route,
+    send,
+    sendmail,
+    status,
+    user,
+)
 from mailbridge.cli.options import EX_USAGE, CommandParser, warn
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 
-COMMANDS = (demo, check, cert, user, alias, route, client, status, queue, clearqueue, send)
+COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send)
 EX_FAILED = 1
 EX_CONFIG = 78
 EX_INTERRUPTED = 130

@@ -13,7 +13,7 @@ from mailbridge.cli.status import duration
 
 Record = dict[str, Any]
 
-_COLUMNS = (("ID", 20), ("AGE", 8), ("STATE", 7), ("TRIES", 5), ("NEXT TRY", 9), ("ROUTE", 22), ("SENDER", 26),
+_COLUMNS = (("ID", 20), ("AGE", 9), ("STATE", 7), ("TRIES", 5), ("NEXT TRY", 9), ("ROUTE", 22), ("SENDER", 26),
             ("RECIPIENT", 26))
 HEADING = " ".join(f"{name:{width}}" for name, width in _COLUMNS) + " LAST ANSWER"
 LONGEST_ANSWER = 160

@@ -104,6 +104,21 @@ class CommandTests(TestCase):
         self.assertEqual([("alias list", {})], asked)
         self.assertEqual(["control.sock"], [path.name for path in config.state.iterdir()], "no store was opened")
 
+    async def test_reload(self) -> None:
+        """`reload` tells what needs a restart; where nothing runs there is nothing to reload, and no store is made."""
+        code, _, err = await self.mailbridge("reload")
+        self.assertEqual((1, "mailbridge: it is not running: there is nothing to reload\n"), (code, err))
+        self.assertFalse((self.folder / "state").exists())
+
+        async def answer(command: str, arguments: dict[str, Any]) -> Any:
+            return {"notes": [f"{command}: state changes only with a restart"]}
+
+        self.config.state.mkdir()
+        port = listen(reactor, self.config.state, answer)  # type: ignore[arg-type]
+        self.addCleanup(port.stopListening)
+        told = "the configuration was read again\nreload: state changes only with a restart\n"
+        self.assertEqual((0, told, ""), await self.mailbridge("reload"))
+
     async def test_operations_without_a_bridge(self) -> None:
         """The store is closed after each operation, so that the next one, or the bridge, can open it."""
         config = self.config
