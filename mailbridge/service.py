@@ -124,7 +124,7 @@ class Bridge(Service):
         self.directory = Directory(users.domains, users.tag_separator, users.postmaster)
         self.directory.replace(self.store.people_now())
         self._closing.append(self.store.watch("people", self._people_changed))
-        self.table = Table(rooms.routing_rules(config), self.directory)
+        self.table = Table(rooms.routing_rules(config), self.directory, (), rooms.ways_out(config))
         random = BulkRandom(os.urandom)
         self.bounce = Bounce(self.store, self.table, rooms.bounce_settings(config), reactor, random)
         self.intake = Intake(
@@ -182,7 +182,7 @@ class Bridge(Service):
 
         self.config = new
         self.directory.reconfigure(new.users.domains, new.users.tag_separator, new.users.postmaster)
-        self.table.reconfigure(rules)
+        self.table.reconfigure(rules, (), rooms.ways_out(new))
         self.intake.limits = self.sessions.limits = new.limits
         self.intake.rules = submission
         self.bounce.settings = rooms.bounce_settings(new)

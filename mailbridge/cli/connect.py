@@ -1,7 +1,7 @@
 """How a command reaches the bridge: through the control socket of the running one, else by opening the store itself.
 
 The store is opened under the daemon's own lock, and closed after each operation: nothing is held while the operator
-thinks. The reactor runs for one command and ends with it.
+thinks.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from mailbridge.accounts.pool import BoundedPool
 from mailbridge.admin.call import NotRunning, call
 from mailbridge.admin.control import socket_path
 from mailbridge.admin.operations import Operations
+from mailbridge.cli.loop import run_reactor
 from mailbridge.config import rooms
 from mailbridge.config.model import Config
 from mailbridge.errors import StartError, StoreError
@@ -52,24 +52,6 @@ def converse(config: Config, work: Callable[[Ask], Coroutine[Any, Any, T]]) -> T
     return run_reactor(reactor, lambda: work(ask))
 
 
-def run_reactor(reactor: Any, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in a reactor of its own. Raises what it raises, KeyboardInterrupt when it was interrupted."""
-    outcome: list[T | Failure] = []
-
-    def begin() -> None:
-        working = Deferred.fromCoroutine(work())
-        working.addBoth(outcome.append)
-        working.addBoth(lambda _: reactor.stop())
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    if not outcome:
-        raise KeyboardInterrupt
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()
-    return outcome[0]
-
-
 async def operate(reactor: Any, config: Config, command: str, arguments: dict[str, Any]) -> Any:
     """Carry out one operation. Raises OperationError, StartError, NotAllowed."""
     try:
@@ -92,7 +74,7 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
         users = config.users
         directory = Directory(users.domains, users.tag_separator, users.postmaster)
         directory.replace(store.people_now())
-        table = Table(rooms.routing_rules(config), directory)
+        table = Table(rooms.routing_rules(config), directory, (), rooms.ways_out(config))
         operations = Operations(store, directory, table, pool, time.time, trusted_clients(config))
         return await operations.run(command, arguments)
     finally:

@@ -69,12 +69,10 @@ class Batch:
             recipients.append(Recipient(written, wishes.notify, wishes.original))
         if sender is None or not recipients:
             return None
-        ret = envid = None
-        if "DSN" in capabilities:
-            declared = message.declared
-            ret, envid = declared.ret, declared.envid
+        declared = message.declared
         return Outgoing(
-            sender, tuple(recipients), content.size, content.eight_bit, content.ends_in_newline, ret=ret, envid=envid
+            sender, tuple(recipients), content.size, content.eight_bit, content.ends_in_newline, declared.ret,
+            declared.envid, declared.utf8,
         )
 
     async def recoded(self, reactor: Any) -> Recoded:

@@ -207,7 +207,8 @@ class Relay:
                     batch.fail(judge(Trouble.EIGHT_BIT, str(error), self.way, str(session.server)))
                     return
                 prepared = evolve(
-                    prepared, size=source.size, eight_bit=False, ends_in_newline=source.ends_in_newline
+                    prepared, size=source.size, eight_bit=False, ends_in_newline=source.ends_in_newline,
+                    utf8_header=False,
                 )
             sending = True
             sent = await session.send(prepared, source)
