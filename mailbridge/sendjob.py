@@ -15,7 +15,7 @@ from twisted.internet.task import Cooperator
 
 from mailbridge.clock import rfc5322_date
 from mailbridge.compose import Composed, ComposeError, Wishes, compose
-from mailbridge.edge.connection import Interrupted
+from mailbridge.edge.connection import EarlyAnswer
 from mailbridge.edge.sending import Conversation, Login, Manner, Server, open_session, say_ignored
 from mailbridge.errors import AddressError
 from mailbridge.header import end_of_header, fields
@@ -23,7 +23,7 @@ from mailbridge.recode import CannotRecode, recoded, survey
 from mailbridge.sasl.client import ClientMechanism, External, OAuthBearer, XOAuth2, for_password
 from mailbridge.sendresult import Kind, Refusal, SendFailure, SendResult, code_of, kind_of
 from mailbridge.smtp.answer import Answer
-from mailbridge.smtp.client import Unable
+from mailbridge.smtp.client import Refused, Unable
 from mailbridge.smtp.outgoing import Outgoing, Recipient
 
 CHUNK = 64 * 1024
@@ -261,7 +261,7 @@ class Job:
         return b"".join(pieces)
 
     def _interrupted(self, session: Conversation, error: Exception) -> SendFailure:
-        self.maybe_sent = isinstance(error, Interrupted) and error.after_content
+        self.maybe_sent = session.after_content and not isinstance(error, Refused | EarlyAnswer)
         self.reasons.append((str(session.server), str(error) or type(error).__name__))
         return self.failure(kind_of(error), f"{session.server}: {error}", code_of(error))
 
