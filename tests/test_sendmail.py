@@ -9,7 +9,7 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -365,6 +365,34 @@ class LoginTests(SynchronousTestCase):
             self.assertIs(Sending(script, username="u", password="p").failure.kind, Kind.TLS)
         self.assertEqual(asked[0], (454, "454 4.7.0 not now"))
         self.assertEqual(asked[-1], (0, "the server does not offer STARTTLS"))
+
+    def test_cancelled_while_asking(self) -> None:
+        """Cancelled while the policy or the token is waited for: they are cancelled too, the connection is closed."""
+        for options in ({"tls_policy": "later"}, {"token": "later", "username": "u", "tls": "off"}):
+            waiting: list[Deferred[str]] = []
+
+            def later(*_: object, waiting: list[Deferred[str]] = waiting) -> Deferred[str]:
+                waiting.append(Deferred())
+                return waiting[-1]
+
+            known = {name: later if value == "later" else value for name, value in options.items()}
+            sending = Sending({"EHLO": (ehlo("AUTH XOAUTH2"),)}, password_in_clear=True, **known)
+            self.assertEqual((len(waiting), sending.outcomes), (1, []))
+            sending.deferred.cancel()
+            self.assertIsInstance(sending.outcome, CancelledError)
+            self.assertTrue(waiting[0].called)
+            self.assertTrue(sending.network.ends[0][0].aborted)
+            self.assertEqual(sending.network.getDelayedCalls(), [])
+
+    def test_gone_while_asking(self) -> None:
+        """A server that leaves while a token is fetched is a failure of the connection, not a hang."""
+        waiting: Deferred[str] = Deferred()
+        sending = Sending({"EHLO": (ehlo("AUTH XOAUTH2"),)}, tls="off", username="u", token=lambda: waiting,
+                          password_in_clear=True)
+        sending.server.sessions[0].transport.loseConnection()
+        sending.network.flush()
+        waiting.callback("t")
+        self.assertIs(sending.failure.kind, Kind.CONNECTION)
 
     def test_trust(self) -> None:
         """A pin that is none, and PEM that is none, are told at once; a private key is in no repr."""
