@@ -25,6 +25,7 @@ from mailbridge.routing.route import MAILDROP, Resolution, Route
 from mailbridge.store.changes import Change, Delivery, Deposit, Lane, Message, Move
 
 TIME = 3600.0  # seconds for one attempt; a target has its own, shorter limits
+_NO_ANSWER = judge(Trouble.OWN_FAULT, "no answer for this recipient", Way.MX)
 _KINDS = (Delivered, TransientFailure, PermanentFailure, RouteFailure)
 
 
@@ -108,11 +109,10 @@ class Attempts:
         running: Deferred[dict[int, Outcome]] = maybeDeferred(target.attempt, message, tuple(deliveries), lane)
         running.addTimeout(self._time, self._clock)
         self._running.add(running)
-        rest: Outcome
+        rest: Outcome = _NO_ANSWER
         outcomes: object = None
         try:
             outcomes = await running
-            rest = judge(Trouble.OWN_FAULT, "no answer for this recipient", Way.MX)
         except OutOfTime:
             rest = judge(Trouble.TIME, f"more than {self._time:g} seconds", Way.MX)
         except CancelledError:

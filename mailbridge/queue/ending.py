@@ -27,6 +27,12 @@ class Ending:
     told: list[Change] = field(factory=list)
     untold: list[Change] = field(factory=list)
 
+    def add(self, other: Ending) -> None:
+        """Make it the ending of both."""
+        self.sure += other.sure
+        self.told += other.told
+        self.untold += other.untold
+
 
 class Endings:
     """Makes an Ending of the results for one message. `random()` is between 0 and 1."""

@@ -41,6 +41,7 @@ LISTED = 5000
 ATTEMPTS = 500  # at once, in all lanes
 MOST_CLAIMED = 10_000
 READ_AGAIN = 60.0
+MESSAGES = 50  # read at once
 SWEEP = 3600.0
 GRACE = 10.0
 
@@ -309,25 +310,29 @@ class Runner:
         if change is not None and work.closing:
             await self._give_back(work, work.take_all())
             if sweep:
-                await self._sweep(work, message, first)
+                await self._sweep(work, first)
                 await self._commits.commit(change)
             work.closing = False
 
     def _sweep_apart(self) -> float:
         return min(SWEEP, self.schedule.delay_notice / 4, self.schedule.expire / 4)
 
-    async def _sweep(self, work: LaneWork, tried: Message, result: Outcome) -> None:
+    async def _sweep(self, work: LaneWork, result: Outcome) -> None:
         """Look through all of a lane that cannot be reached: what is late is told of, what is too old given up."""
         not_before = work.not_before
         while not self._stopping and (claimed := await self._claims.take(work.lane.id, BATCH)):
             batch = LaneWork(work.lane)
             batch.add(claimed)
-            for id, deliveries in batch.backlog:
-                message = tried if id == tried.id else self._store.messages([id]).get(id)
-                if message is not None:
-                    results = [(delivery, result) for delivery in deliveries]
-                    ending = await self._endings.of(message, results, work.lane, self._clock.seconds(), not_before)
-                    await self._commits.settle(ending)
+            whole = Ending()
+            while batch.backlog:
+                some = [batch.backlog.popleft() for _ in range(min(MESSAGES, len(batch.backlog)))]
+                messages = self._store.messages([id for id, _ in some])
+                for id, deliveries in some:
+                    if id in messages:
+                        results = [(delivery, result) for delivery in deliveries]
+                        now = self._clock.seconds()
+                        whole.add(await self._endings.of(messages[id], results, work.lane, now, not_before))
+            await self._commits.settle(whole)
             self._claims.end(claimed)
 
     async def _give_back(self, work: LaneWork, deliveries: Sequence[Delivery], wait: float = 0.0) -> None:
