@@ -92,8 +92,9 @@ class QueueOperations:
             raise OperationError(Kind.CONFLICT, f"no message {plain(queue_id, 40)!r} waits: `mailbridge queue list` "
                                                 "shows what does")
         return {
-            "now": self._seconds(), "id": message.queue_id, "sender": message.sender, "origin": json.loads(message.origin or "{}"),
-            "received": message.received, "size": message.content.size, "header": self._header(message),
+            "now": self._seconds(), "id": message.queue_id, "sender": message.sender,
+            "origin": json.loads(message.origin or "{}"), "received": message.received, "size": message.content.size,
+            "header": self._header(message),
             "deliveries": [asdict(entry) for entry in entries], "more": len(entries) == LONGEST_PAGE,
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 from mailbridge.admin.call import NotRunning, call
 from mailbridge.admin.control import socket_path
 from mailbridge.admin.messages import Kind, OperationError
-from mailbridge.cli.connect import run_reactor
+from mailbridge.cli.loop import run_reactor
 from mailbridge.cli.options import Subparsers, read_config, show
 
 

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from mailbridge.admin.plain import plain
 from mailbridge.admin.status import size
 from mailbridge.cli import sysexits
-from mailbridge.cli.connect import run_reactor
+from mailbridge.cli.loop import run_reactor
 from mailbridge.cli.options import Subparsers, show, warn
 from mailbridge.cli.sendoptions import Keywords, add_options, here, keywords
 from mailbridge.sendmail import Refusal, SendFailure, SendResult, sendmessage

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from mailbridge.admin.messages import OperationError, usage
 from mailbridge.admin.plain import plain
 from mailbridge.cli import sysexits
-from mailbridge.cli.connect import run_reactor
+from mailbridge.cli.loop import run_reactor
 from mailbridge.cli.newmessage import checked_header
 from mailbridge.cli.send import tell
 from mailbridge.cli.sendmailoptions import SendmailOptions, parse

@@ -11,7 +11,7 @@ from typing import Any
 from mailbridge.admin.call import NotRunning, call
 from mailbridge.admin.control import socket_path
 from mailbridge.admin.status import Level, size
-from mailbridge.cli.connect import run_reactor
+from mailbridge.cli.loop import run_reactor
 from mailbridge.cli.options import Subparsers, read_config, show
 from mailbridge.errors import MailbridgeError
 

@@ -121,6 +121,21 @@ class PrepareTests(SynchronousTestCase):
         self.assertRaises(AddressError, self.sent, "-t", MESSAGE)
         self.assertRaises(AddressError, self.sent, "-t", b"To: a@b)c@d\n\nhi\n")
 
+    @given(st.lists(st.sampled_from([
+        b"To: ", b"Resent-To:", b"Cc:", b"a@b", b"<", b">", b'"', b"(", b")", b",", b";", b":", b"\n", b"\n ", b"\n\n",
+        b"\r", b"\xff", b"=?utf-8?q?=0A?=", b"\0", b"@", b"\\",
+    ])))
+    def test_any_message(self, pieces: list[bytes]) -> None:
+        """Whatever a message says of its recipients, they are addresses without line ends, or it is refused."""
+        octets = read_message(io.BytesIO(b"".join(pieces)), True, 1000)
+        try:
+            found = prepare(parse(["-t"]), octets, DOOR, BONNIE)
+        except AddressError:
+            return
+        self.assertTrue(found["recipients"])
+        for recipient in found["recipients"]:
+            self.assertFalse(set(recipient) & set("\r\n\0"), recipient)
+
     def test_wishes(self) -> None:
         """Notices that are asked for are asked of the bridge."""
         found = prepare(parse(["-N", "delay,failure", "-R", "full", "-V", "id", "x@y"]), b"", DOOR, BONNIE)
