@@ -143,14 +143,20 @@ async def stats(args: argparse.Namespace, ask: Ask) -> int:
 
 
 _DONE = {
-    "hold": "deliveries are held: `mailbridge queue release` lets them go",
-    "release": "deliveries are released",
-    "retry": "deliveries are tried now",
-    "reroute": "deliveries wait for the other way out now",
-    "remove": "deliveries are removed",
-    "pause": "routes are paused: `mailbridge queue resume` opens them",
-    "resume": "routes are open",
+    "hold": ("delivery", "held: `mailbridge queue release` lets go"),
+    "release": ("delivery", "released"),
+    "retry": ("delivery", "due now"),
+    "reroute": ("delivery", "put on the other way out"),
+    "remove": ("delivery", "removed"),
+    "pause": ("route", "paused: `mailbridge queue resume` opens again"),
+    "resume": ("route", "open again"),
 }
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 delivery`, `2 deliveries`, `0 routes`."""
+    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{count} {noun if count == 1 else many}"
 
 
 async def change_selected(args: argparse.Namespace, ask: Ask, more: dict[str, Any] | None = None) -> int:
@@ -158,8 +164,10 @@ async def change_selected(args: argparse.Namespace, ask: Ask, more: dict[str, An
     reason = getattr(args, "reason", None)
     arguments = {**selected(args), **({"reason": reason} if reason is not None else {}), **(more or {})}
     told = await ask(f"queue {args.action}", arguments)
-    show(args, told, f"{told['count']} {_DONE[args.action]}")
-    return 0 if told["count"] else 1
+    noun, done = _DONE[args.action]
+    count: int = told["count"]
+    show(args, told, f"{counted(count, noun)} {'is' if count == 1 else 'are'} {done}")
+    return 0 if count else 1
 
 
 async def reroute(args: argparse.Namespace, ask: Ask) -> int:
@@ -178,7 +186,7 @@ async def remove(args: argparse.Namespace, ask: Ask, here: Terminal | None = Non
             show(args, {"count": 0}, "nothing that waits is meant by that")
             return 1
         try:
-            answer = (here or terminal()).line(f"remove {count} deliveries for good, telling nobody? [y/N] ")
+            answer = (here or terminal()).line(f"remove {counted(count, 'delivery')} for good, telling nobody? [y/N] ")
         except EOFError:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):

@@ -114,7 +114,7 @@ class QueueCommandTests(SynchronousTestCase):
         self.world.some()
         for line, code, words in (
             ("queue hold --id aaaa", 0, "2 deliveries are held"), ("queue release --all", 0, "2 deliveries are rel"),
-            ("queue retry --target relay:mx --destination one.example", 0, "1 deliveries are tried"),
+            ("queue retry --target relay:mx --destination one.example", 0, "1 delivery is due now"),
             ("queue hold --recipient nobody@x", 1, "0 deliveries"),
             ("queue pause --target relay:mx --reason works", 0, "2 routes are paused"),
             ("queue resume --all", 0, "2 routes are open"),
@@ -122,7 +122,7 @@ class QueueCommandTests(SynchronousTestCase):
             told = self.run_command(line, queue.change_selected)
             self.assertEqual((code, True), (told[0], told[1].startswith(words)), told)
         told = self.run_command("queue reroute --all --to relay:office --to-destination x", queue.reroute)
-        self.assertTrue(told[1].startswith("4 deliveries wait for the other way"), told)
+        self.assertTrue(told[1].startswith("4 deliveries are put on the other way"), told)
 
     def test_remove_asks(self) -> None:
         """Removing asks first and says how many; anything but yes removes nothing."""

@@ -62,7 +62,7 @@ class QueueProcessTests(TestCase):
         self.assertEqual((0, True), (told[0], told[1].endswith("2 deliveries are removed\n")), told)
         told = await self.mailbridge("clearqueue")
         self.assertEqual((1, True), (told[0], "nothing was removed" in told[2]), told)
-        self.assertEqual("1 deliveries are removed\n", (await self.mailbridge("clearqueue", "--yes"))[1])
+        self.assertEqual("1 delivery is removed\n", (await self.mailbridge("clearqueue", "--yes"))[1])
         self.assertEqual("nothing waits\n", (await self.mailbridge("queue", "list"))[1])
 
     async def test_through_the_socket(self) -> None:
