@@ -244,7 +244,9 @@ class Connection(Protocol):
             self._go_on(self._next_answer())
 
     def _heard(self, answer: Answer) -> None:
-        if self._note is not None:
+        if self._note is not None and answer.code == 334:
+            self._note(f"<- {answer}")
+        elif self._note is not None:
             enhanced = f"{answer.enhanced} " if answer.enhanced else ""
             for left, line in zip(range(len(answer.lines) - 1, -1, -1), answer.lines, strict=True):
                 self._note(f"<- {answer.code}{'-' if left else ' '}{enhanced}{line}")

@@ -62,6 +62,8 @@ class Answer:
         return " ".join(line for line in self.lines if line)
 
     def __str__(self) -> str:
+        if self.code == 334:  # it may repeat what was said in secret
+            return "334 (a challenge)"
         return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)[:MOST_SHOWN]
 
 
@@ -86,7 +88,10 @@ class AnswerReader:
         return len(self._buffer) + self._size
 
     def hide(self, *secrets: bytes) -> None:
-        """Show `***` from now on where a reply repeats one of `secrets`, or eight characters of its base64 form."""
+        """Show `***` from now on where a reply repeats one of `secrets`, or eight characters of its base64 form.
+
+        Challenges (334) keep their text; their str does not show it.
+        """
         self._secrets += tuple(secret for secret in secrets if secret)
 
     def feed(self, octets: bytes) -> Iterator[Answer]:
@@ -112,19 +117,20 @@ class AnswerReader:
     def _take(self, line: bytes) -> Answer | None:
         if len(line) > LONGEST_LINE:
             raise AnswerError(f"the server sent a line of more than {LONGEST_LINE} octets")
-        if self._secrets:
-            line = self._masked(line)
         match = _LINE.fullmatch(line)
         if match is None:
-            raise AnswerError(f"the server sent {_printable(line)[:60]!r}, which is no SMTP reply")
+            raise AnswerError(f"the server sent {_printable(self._masked(line))[:60]!r}, which is no SMTP reply")
         code, separator, text = match.groups()
+        text = text or b""
+        if code != b"334":  # a challenge is for the mechanism, to the letter; nobody else is shown it
+            text = self._masked(text)
         self._size += len(line)
         if self._lines and code != self._code:
             raise AnswerError(f"the server mixed the codes {self._code.decode()} and {code.decode()} in one reply")
         if len(self._lines) >= MOST_LINES or self._size > MOST_OCTETS:
             raise AnswerError("the server's reply has no end")
         self._code = code
-        self._lines.append(_printable(text or b""))
+        self._lines.append(_printable(text))
         if separator == b"-":
             return None
         lines, self._lines, self._size = self._lines, [], 0
@@ -135,6 +141,8 @@ class AnswerReader:
         return Answer(int(code), enhanced, tuple(lines))
 
     def _masked(self, line: bytes) -> bytes:
+        if not self._secrets:
+            return line
         for secret in self._secrets:
             line = line.replace(secret, b"***")
         return _BASE64_RUN.sub(

@@ -106,6 +106,8 @@ MODES: dict[str, Script] = {
     "lies about AUTH": {"EHLO": (ehlo("AUTH PLAIN LOGIN CRAM-MD5"),), "AUTH": (b"504 5.5.4 what is that\r\n",)},
     "AUTH that never ends": {"AUTH": (b"334 \r\n",), "login": (b"334 \r\n",)},
     "AUTH that goes on after *": {"AUTH": (b"334 ?\r\n",), "login": (b"334 VXNlcm5hbWU6\r\n",)},
+    "AUTH that is repeated as a challenge": {"AUTH": (b"334 \0\r\n334 \0\r\n",), "login": (b"334 \0\r\n",)},
+    "AUTH that is repeated as nonsense": {"AUTH": (b"\0\r\n",), "login": (b"what is \0\r\n",)},
     "AUTH that is repeated aloud": {"AUTH": (b"535 5.7.8 wrong: \0\r\n",), "login": (b"535 5.7.8 wrong: \0\r\n",)},
     "a million octets in a line": {"EHLO": (b"250 " + b"x" * 1_000_000 + b"\r\n",)},
     "a million octets without a line end": {"end": (b"2" * 1_000_000,)},

@@ -362,6 +362,17 @@ class AnswerTests(SynchronousTestCase):
             self.assertNotIn(secret.decode()[5:12], text)
             self.assertIn("***", text)
 
+    def test_short_secrets(self) -> None:
+        """A password of one letter or digit harms neither codes nor challenges; a challenge is never shown."""
+        for secret in (b"2", b"3", b"w", b"-", b" ", b"250"):
+            reader = AnswerReader()
+            reader.hide(secret)
+            last = b64encode(b"w 250 23")
+            answers = list(reader.feed(b"334 UGFzc3dvcmQ6\r\n250-a\r\n250 w2\r\n334 " + last + b"\r\n"))
+            self.assertEqual([answer.code for answer in answers], [334, 250, 334])
+            self.assertEqual(answers[0].text, "UGFzc3dvcmQ6")
+            self.assertEqual(str(answers[2]), "334 (a challenge)")
+
     @settings(max_examples=300, deadline=None)
     @given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(
         [b"250 ok\r\n", b"250-", b"\r\n", b"\n", b"5", b"354 go\r\n", b"\0", b"2.1.0 ", b"x" * 500])), max_size=40))

@@ -26,6 +26,7 @@ MIB = 1024 * 1024
 WITHOUT_LOGIN_SENT = {
     "garbage after the last reply", "flood of 250 after the dot", "STARTTLS stripped", "STARTTLS refused",
     "lies about AUTH", "AUTH that never ends", "AUTH that goes on after *", "AUTH that is repeated aloud",
+    "AUTH that is repeated as a challenge", "AUTH that is repeated as nonsense",
     "STARTTLS hanging in the handshake", "STARTTLS hanging", "250 during the content",
 }
 """Modes that do no harm to a small message of one who has no password and takes any TLS or none."""
