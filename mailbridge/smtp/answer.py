@@ -151,4 +151,5 @@ class AnswerReader:
 
 
 def _printable(octets: bytes) -> str:
-    return "".join(c if c.isprintable() else "?" for c in octets.decode("utf-8", "replace"))
+    text = octets.decode("utf-8", "replace")
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

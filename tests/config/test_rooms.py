@@ -91,7 +91,7 @@ class RelayTests(SynchronousTestCase):
         self.assertNotIn("'p'", repr(self.plan(login)))
 
     def test_without_tls(self) -> None:
-        """Opportunistic: in clear where there is no TLS, but never with a login, nor when a named server's TLS fails."""
+        """Opportunistic: in clear without TLS, but never with a login, nor when a named server's TLS fails."""
         login = 'servers = ["h.example"]\nuser = "u"\npassword = "p"\n'
         for text, no_tls, failed in [
             ('servers = ["h.example"]', INSECURE, SECURE),
