@@ -306,13 +306,17 @@ class Runner:
         ending = await self._endings.of(message, results, work.lane, now, work.not_before if down else None)
         if change is not None and not sweep:
             ending.sure.append(change)
-        await self._commits.settle(ending)
-        if change is not None and work.closing:
-            await self._give_back(work, work.take_all())
-            if sweep:
+        closes = change is not None and work.closing
+        try:
+            await self._commits.settle(ending)
+            if closes:
+                await self._give_back(work, work.take_all())
+            if change is not None and sweep:
                 await self._sweep(work, first)
                 await self._commits.commit(change)
-            work.closing = False
+        finally:
+            if closes:
+                work.closing = False
 
     def _sweep_apart(self) -> float:
         return min(SWEEP, self.schedule.delay_notice / 4, self.schedule.expire / 4)
