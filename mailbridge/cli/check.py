@@ -14,6 +14,7 @@ from attrs import Factory, define
 from mailbridge import certificate
 from mailbridge.cli.options import Subparsers, read_config, show
 from mailbridge.cli.people import has_store, read_people
+from mailbridge.config import rooms
 from mailbridge.config.model import Config
 from mailbridge.config.warnings import warnings
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
@@ -56,6 +57,14 @@ def check_certificate(config: Config, now: float, findings: Findings) -> None:
         findings.warnings.append(f"{config.tls.certificate}: {said}")
 
 
+def check_relays(config: Config, findings: Findings) -> None:
+    """Make the relays as the bridge does: their certificates are read."""
+    try:
+        rooms.relay_plans(config)
+    except StartError as error:
+        findings.faults.append(str(error))
+
+
 def check_people(config: Config, people: People) -> Iterable[str]:
     """What is to be said of users and aliases under this configuration."""
     users = config.users
@@ -70,6 +79,7 @@ def check(config: Config, now: float, with_store: bool) -> Findings:
     """Look at everything. Runs the reactor when there is a store."""
     findings = Findings(warnings=warnings(config))
     check_certificate(config, now, findings)
+    check_relays(config, findings)
     path = config.state / config.store.url.removeprefix("sqlite:")
     try:
         findings.warnings += check_people(config, read_people(config))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mailbridge.config.endpoint import parse_endpoint
-from mailbridge.config.model import Config, POP3Listener, SMTPListener
+from mailbridge.config.model import Config, POP3Listener, RelaySettings, SMTPListener
+from mailbridge.config.servers import MX, parse_server
+from mailbridge.routing.route import RELAY
 
 
 def warnings(config: Config) -> list[str]:
@@ -26,12 +28,33 @@ def _warnings(config: Config) -> Iterator[str]:
         if _no_login(config, pop3, pop3.login_in_clear):
             yield (f"pop3[{number}]: nobody but this host can log in; set [tls], or login_in_clear = true for a "
                    "network that you trust")
+    yield from _relays(config)
     if config.limits.connections_per_client > config.limits.connections:
         yield "limits.connections_per_client: is more than limits.connections, so one client can take all"
     if config.limits.header_size > config.limits.message_size:
         yield "limits.header_size: is more than limits.message_size, which comes first"
     if config.limits.pop3_idle < 600:
         yield "limits.pop3_idle: is less than the 10 minutes that RFC 1939 promises to clients"
+
+
+def _relays(config: Config) -> Iterator[str]:
+    default = len(config.relay) == 1 or any(relay.default for relay in config.relay.values())
+    if config.relay and not default:
+        yield "relay: none of them is the default, so mail for other domains goes nowhere; set default = true in one"
+    for name, relay in config.relay.items():
+        leads_there = any(route.to == RELAY + name for route in config.route)
+        if not leads_there and not (relay.default or (relay.default is None and len(config.relay) == 1)):
+            yield f"relay.{name}: no route leads to it, and it is not the default"
+        if relay.auth_in_clear:
+            yield f"relay.{name}.auth_in_clear: the password may pass over the network in clear"
+        if relay.tls == "off" and not relay.user and relay.dedicatedsmtp is None and not _is_near(relay):
+            yield f"relay.{name}.tls: mail passes over the network in clear"
+
+
+def _is_near(relay: RelaySettings) -> bool:
+    """Whether all servers are on this host."""
+    near = ("localhost", "127.0.0.1", "::1")
+    return bool(relay.servers) and all(server != MX and parse_server(server)[0] in near for server in relay.servers)
 
 
 def _open_to_others(

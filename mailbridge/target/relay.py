@@ -77,7 +77,6 @@ class Relay:
         self._opener = opener
         self._pool = Pool(reactor, plan.limits, self._sweep)
         self._attempts: dict[Deferred[dict[int, Outcome]], float] = {}
-        self._stopping = False
 
     def concurrency(self, lane: Lane) -> int:
         """See ITarget."""
@@ -95,7 +94,6 @@ class Relay:
 
     def close(self) -> Deferred[Any]:
         """End all attempts and let all connections go; fires when they have gone."""
-        self._stopping = True
         for attempt in list(self._attempts):
             attempt.cancel()
         return self._pool.close()
@@ -114,6 +112,7 @@ class Relay:
         self, message: Message, deliveries: Sequence[Delivery], destination: str
     ) -> dict[int, Outcome]:
         pin = self._store.pin(message.content) if message.content.octets is None else None
+        deadline = self._reactor.seconds() + self.plan.timeout
         entered = False
         outcomes: dict[int, Outcome] = {}
         rest: Outcome = judge(Trouble.OWN_FAULT, "", self.way)
@@ -126,7 +125,8 @@ class Relay:
                 batch = Batch(self.way, message, deliveries[start:start + MOST_RECIPIENTS], self._store, outcomes)
                 await self._batch(batch, destination)
         except CancelledError:
-            rest = judge(Trouble.STOPPED if self._stopping else Trouble.TIME, "", self.way)
+            late = self._reactor.seconds() >= deadline
+            rest = judge(Trouble.TIME if late else Trouble.STOPPED, "", self.way)
         except Exception as error:
             self._log.failure("{name}: a fault with {id}", name=self.name, id=message.queue_id)
             rest = verdicts.outcome(error, self.way)

@@ -26,6 +26,21 @@ def warned(text: str, tls: bool = False) -> list[str]:
 class WarningTests(SynchronousTestCase):
     """Each warning, and when there is none."""
 
+    def test_relays(self) -> None:
+        """Relays that nothing leads to, no default, passwords and mail in clear are warned of."""
+        listens = f"[[smtp]]\n{LOCAL}\n"
+        host = 'servers = ["h.example"]\n'
+        for text, places in [
+            (f"[relay.a]\n{host}", []),
+            (f"[relay.a]\n{host}default = false", ["relay.a"]),
+            (f"[relay.a]\n{host}[relay.b]\n{host}", ["relay", "relay.a", "relay.b"]),
+            (f"[relay.a]\n{host}default = true\n[relay.b]\n{host}[[route]]\nto = 'relay:b'", []),
+            (f"[relay.a]\n{host}tls = 'off'", ["relay.a.tls"]),
+            ("[relay.a]\nservers = ['localhost:26']\ntls = 'off'", []),
+            (f"[relay.a]\n{host}user = 'u'\npassword = 'p'\nauth_in_clear = true", ["relay.a.auth_in_clear"]),
+        ]:
+            self.assertEqual(warned(listens + text), places, text)
+
     def test_table(self) -> None:
         """Listeners open to others without TLS and passwords in clear are warned of; what stays on the host is not."""
         for text, tls, places in [
