@@ -52,6 +52,7 @@ from mailbridge.routing.table import Table
 from mailbridge.store.changes import Remember, User
 from mailbridge.store.sqlite import open_store
 from mailbridge.target.maildrop import Maildrop
+from mailbridge.waysout import WaysOut
 
 Factory = SMTPServerFactory | POP3ServerFactory
 
@@ -111,6 +112,7 @@ class Bridge(Service):
             self._give_back()
             raise
         self.sessions.start()
+        self.ways.start()
         daily = LoopingCall(self._look_at_certificate)
         daily.clock = self.reactor
         daily.start(DAY).addErrback(lambda failure: self._log.failure("the certificate could not be read", failure))
@@ -143,6 +145,7 @@ class Bridge(Service):
             self.directory.keeps_secrets,
         )
 
+        self.ways = WaysOut(config, reactor, self.store, self.table, self.bounce)
         self.operations = Operations(
             self.store, self.directory, self.table, pool, reactor.seconds, self._trusts, self
         )
@@ -175,6 +178,7 @@ class Bridge(Service):
         old, new = self.config, load(Path(self.config.source))
         options = certificate.load_context(new.tls.certificate, new.tls.key) if new.tls is not None else None
         rules, submission = rooms.routing_rules(new), rooms.submission_rules(new)
+        plans = rooms.relay_plans(new)
         changed = [key for key in _RESTART_ONLY if getattr(old, key) != getattr(new, key)]
         notes = [f"{key} changes only with a restart" for key in changed]
         if (old.tls is None) != (new.tls is None):
@@ -186,6 +190,7 @@ class Bridge(Service):
         self.intake.limits = self.sessions.limits = new.limits
         self.intake.rules = submission
         self.bounce.settings = rooms.bounce_settings(new)
+        self.ways.follow(new, plans)
         self.throttle.allowed = new.limits.wrong_passwords
         if self.tls is not None and options is not None:
             self.tls.options = options
@@ -287,7 +292,7 @@ class Bridge(Service):
         drained = self.sessions.goodbye()
         drained.addTimeout(DRAIN_SECONDS, self.reactor).addErrback(lambda _: None)
         silent: Deferred[Any] = maybeDeferred(self._control.stopListening)
-        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent]
+        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent, self.ways.stop()]
         return DeferredList(quiet).addCallback(lambda _: self._give_back())
 
     def _give_back(self) -> Deferred[None]:

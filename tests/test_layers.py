@@ -26,7 +26,7 @@ _MODULES = {
                     VALUES),
     **dict.fromkeys(("mailboxes", "compose", "words", "parts", "recode"), PURE),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
-    **dict.fromkeys(("service", "reload", "tap", "testing"), ASSEMBLY),
+    **dict.fromkeys(("service", "tap", "testing", "waysout"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

@@ -19,6 +19,7 @@ from mailbridge.edge.smtp_listener import SMTPListenerSettings
 from mailbridge.errors import StartError
 from mailbridge.pop3.settings import Settings as POP3Settings
 from mailbridge.queue.bounce import BounceSettings
+from mailbridge.queue.schedule import Schedule
 from mailbridge.routing.access import AccessList
 from mailbridge.routing.intake import SubmissionRules
 from mailbridge.routing.route import RELAY, Lanes, WayOut
@@ -103,6 +104,12 @@ def _lanes(relay: RelaySettings) -> Lanes:
     if relay.use_from:
         return Lanes.SENDER
     return Lanes.RECIPIENT if relay.servers == (MX,) else Lanes.ONE
+
+
+def schedule(config: Config) -> Schedule:
+    """When what waits is tried again."""
+    queue = config.queue
+    return Schedule(queue.retry, queue.longest_retry, queue.expire, queue.delay_notice, queue.pause)
 
 
 def relay_plans(config: Config) -> tuple[RelayPlan, ...]:
