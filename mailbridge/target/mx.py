@@ -23,6 +23,7 @@ from mailbridge.errors import MailbridgeError
 from mailbridge.queue.verdict import Trouble
 
 MOST_HOSTS = 20
+MOST_ALIASES = 8
 MOST_KEPT = 4096
 LONGEST_KEPT = 600.0
 SHORTEST_KEPT = 5.0
@@ -106,14 +107,20 @@ class MailExchangers:
         return address
 
     async def _look_up(self, name: str) -> _Kept:
-        try:
-            answers, _, _ = await self._resolver.lookupMailExchange(name, timeout=LOOK_UP_TIMES)
-        except DNSNameError:
-            return self._failure(Trouble.NO_DOMAIN, f"there is no domain {name}")
-        records = [
-            (answer.ttl, answer.payload.preference, _spelling(_text(answer.payload.name)))
-            for answer in answers if isinstance(answer.payload, dns.Record_MX)
-        ]
+        records: list[tuple[float, int, str]] = []
+        for _ in range(MOST_ALIASES):
+            try:
+                answers, _, _ = await self._resolver.lookupMailExchange(name, timeout=LOOK_UP_TIMES)
+            except DNSNameError:
+                return self._failure(Trouble.NO_DOMAIN, f"there is no domain {name}")
+            records = [
+                (answer.ttl, answer.payload.preference, _spelling(_text(answer.payload.name)))
+                for answer in answers if isinstance(answer.payload, dns.Record_MX)
+            ]
+            alias = _alias(answers) if not records else None
+            if alias is None:
+                break
+            name = alias
         if not records:
             return await self._without_mx(name)
         if any(host == "" for _, _, host in records):
@@ -210,6 +217,12 @@ class MailExchangers:
         if len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[name] = kept
+
+
+def _alias(answers: Iterable[Any]) -> str | None:
+    """Where the last alias leads that a name server told without following it."""
+    targets = [_spelling(_text(answer.payload.name)) for answer in answers if answer.type == dns.CNAME]
+    return targets[-1] if targets and _is_host(targets[-1]) else None
 
 
 def _text(name: dns.Name) -> str:
