@@ -151,8 +151,8 @@ def main(_: Any) -> Generator[Deferred[Any], Any, None]:
         cpu, begun = time.process_time(), time.monotonic()
         yield deferLater(reactor, IDLE_SECONDS, lambda: None)
         seconds = time.monotonic() - begun
-        print(f"idle: {(time.process_time() - cpu) / seconds * 100:.3f} % of a core over {seconds:.0f} s; "
-              f"memory {memory():.0f} MB", flush=True)
+        idle = (time.process_time() - cpu) / seconds
+        print(f"idle: {idle * 100:.3f} % of a core over {seconds:.0f} s; memory {memory():.0f} MB", flush=True)
         yield live(store, target, f"a live lane beside {waiting:,} for the dead one")
         yield timed("hold all of the dead lane", store.commit(Hold(DEAD)))
         yield timed("release it", store.commit(Unhold(DEAD)))
@@ -174,6 +174,8 @@ def main(_: Any) -> Generator[Deferred[Any], Any, None]:
               f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f} MB", flush=True)
         yield runner.stop()
         yield store.close()
+        if idle > 0.01:
+            raise SystemExit("the idle process used more than 1 % of a core")
 
 
 if __name__ == "__main__":
