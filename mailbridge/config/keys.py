@@ -40,6 +40,7 @@ Reader = Callable[[object], Any]
 _HOSTNAME = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _SQLITE = re.compile(r"sqlite:([A-Za-z0-9_][A-Za-z0-9_.-]{0,100})")
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
+_TAKEN = frozenset({"ballast", "control.sock", "lock", "segments"})  # of the state folder; the ballast gets unlinked
 _DAY = 86400
 _WIDEST_TRUST = {4: 2 ** (32 - 8), 6: 2 ** (128 - 7)}  # 10.0.0.0/8 and fc00::/7, the widest private networks
 
@@ -217,7 +218,10 @@ def tag_separator(value: object) -> str:
 def store_url(value: object) -> str:
     """Where the store is: the schemes this version knows."""
     name = text(value)
-    if _SQLITE.fullmatch(name):
+    match = _SQLITE.fullmatch(name)
+    if match and match[1].lower() in _TAKEN:
+        raise ValueError(f'must be "sqlite:NAME" with another name: mailbridge needs "{match[1]}" in `state` itself')
+    if match:
         return name
     scheme = name.partition(":")[0]
     if scheme != "sqlite":

@@ -20,14 +20,18 @@ def number(octets: bytes) -> int | None:
 class Listing:
     """`sizes` in octets by index; a message of size 0 does not exist. `count` and `octets` leave out the deleted."""
 
-    __slots__ = ("_absent", "_deleted", "count", "octets", "sizes")
+    __slots__ = ("_deleted", "count", "octets", "sizes")
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.sizes = sizes
         self._deleted = bytearray(len(sizes))
-        self._absent = [index for index, size in enumerate(sizes) if not size] if 0 in sizes else []
-        self.count = self.octets = 0
-        self.restore()
+        self.count = len(sizes)
+        self.octets = sum(sizes)
+        if 0 in sizes:
+            for index, size in enumerate(sizes):
+                if not size:
+                    self._deleted[index] = 2
+                    self.count -= 1
 
     def __len__(self) -> int:
         """How many numbers there are, deleted messages included."""
@@ -45,12 +49,11 @@ class Listing:
         self.octets -= self.sizes[index]
 
     def restore(self) -> None:
-        """Take all marks off (RSET)."""
-        deleted = self._deleted = bytearray(len(self.sizes))
-        for index in self._absent:
-            deleted[index] = 2
-        self.count = len(deleted) - len(self._absent)
-        self.octets = sum(self.sizes)
+        """Take all marks off (RSET). Costs by the marks, not by the messages: a client may say it often."""
+        for index in self.deleted():
+            self._deleted[index] = 0
+            self.count += 1
+            self.octets += self.sizes[index]
 
     def deleted(self) -> Iterator[int]:
         """The indices of all marked messages, in order."""

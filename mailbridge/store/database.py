@@ -67,7 +67,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         """Take the lock. Raises StartError that names the process which holds it."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -75,8 +75,9 @@ class Lock:
             os.close(self._descriptor)
             raise StartError(f"{path.parent}: process {holder} uses this state already: stop it first, or give this "
                              "one a state of its own") from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+        with suppress(OSError):  # the number only helps people; on a full disk there may be no room even for it
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
 
     def release(self) -> None:
         """Give it back; the file stays."""

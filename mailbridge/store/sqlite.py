@@ -82,12 +82,7 @@ class SQLiteStore:
             sync_folder(state)
             sync_folder(state.absolute().parent)
             room = Room(state, min_free, reserve, reactor.seconds, free)
-            try:
-                first = self._prepare()
-            except apsw.FullError:
-                if not room.drop_ballast():
-                    raise
-                first = self._prepare()
+            first = self._prepare_in(room)
             self._appender = appender(segments_folder, first, room, self._deliver_appended)
             self._writer = Writer(self._open_writer, room, reactor.seconds, self._deliver, self._died)
             self._reading = database.open_reader(self._path, connect)
@@ -98,6 +93,9 @@ class SQLiteStore:
             self._lock.release()
             raise StartError(f"{self._path}: is not a data base: move it away, or name another file in store.url"
                              ) from None
+        except apsw.FullError:
+            self._lock.release()
+            raise StartError(f"{self._path}: the disk is full: make room on it, then start again") from None
         except apsw.CorruptError as error:
             self._lock.release()
             raise StartError(f"{self._path}: is damaged ({error}): restore it from a backup; "
@@ -119,6 +117,15 @@ class SQLiteStore:
 
     def _open_writer(self) -> apsw.Connection:
         return database.open_writer(self._path, self._connect)
+
+    def _prepare_in(self, room: Room) -> int:
+        """Prepare, on a full disk with the help of the reserve: a restart there must not take the mail away."""
+        try:
+            return self._prepare()
+        except apsw.FullError:
+            if not room.drop_ballast():
+                raise
+            return self._prepare()
 
     def _prepare(self) -> int:
         """Bring the tables up to date and recover; the first segment of this start."""

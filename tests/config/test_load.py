@@ -64,6 +64,8 @@ FAULTS: list[tuple[str, list[str]]] = [
     ("[store]\nurl = \"postgresql://u@h/db\"",
      ['store.url: must be "sqlite:NAME": sqlite is the one kind of store this version knows, not "postgresql"']),
     ("[store]\nurl = \"sqlite:../x.db\"", ['store.url: must be "sqlite:NAME" with a file name and no folder ...']),
+    ("[store]\nurl = \"sqlite:Ballast\"", ['store.url: must be "sqlite:NAME" with another name: mailbridge needs '
+                                          '"Ballast" in `state` itself']),
     ("[users]\ndomains = [\"example.org\", \"a b\", \"[1.2.3.4]\", \"\"]", [
         'users.domains[1]: must be a domain such as "example.org", got "a b"', "users.domains[2]: must be a domain ...",
         'users.domains[3]: must be text, got ""']),

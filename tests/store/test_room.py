@@ -8,10 +8,11 @@ import apsw
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from mailbridge.errors import StoreFull
+from mailbridge.errors import StartError, StoreFull
 from mailbridge.limits import KIB, MIB
 from mailbridge.store.changes import Accept, AddUser, RemoveUser, Unlink
 from mailbridge.store.check import check_store
+from mailbridge.store.database import Lock
 from mailbridge.store.room import Room
 from tests.store.test_sqlite import OpenStore
 from tests.store.test_writer import Faults
@@ -57,6 +58,16 @@ class RoomTests(SynchronousTestCase):
         self.clock.advance(1)
         self.room.short()
         self.assertTrue((self.folder / "ballast").exists())
+
+    def test_no_link_is_followed(self):
+        """Ballast and lock never overwrite a file elsewhere that somebody linked into the folder."""
+        victim = self.folder / "victim"
+        victim.write_bytes(b"precious")
+        for name in ("ballast", "lock"):
+            (self.folder / name).symlink_to(victim.absolute())
+        self.room.short()
+        self.assertRaises(OSError, Lock, self.folder / "lock")
+        self.assertEqual(victim.read_bytes(), b"precious")
 
 
 class FullTests(OpenStore, SynchronousTestCase):
@@ -109,6 +120,26 @@ class FullTests(OpenStore, SynchronousTestCase):
         self.assertTrue(ballast.exists())  # not for new mail
         self.wait(store.commit(Unlink(user, (receipt.message,))))
         self.assertFalse(ballast.exists())
+
+    def test_start_on_a_full_disk(self):
+        """A restart on a full disk gives the reserve up: the mail that is there can be read and deleted."""
+        faults = Faults()
+        store = self.open(min_free=0, reserve=64 * KIB, connect=faults.connect)
+        (user,) = self.wait(store.commit(AddUser("bonnie", CREDENTIALS)))
+        (receipt,) = self.wait(store.commit(mail(user)))
+        ballast = self.folder / "ballast"
+        faults.fail["UPDATE counter"] = lambda: apsw.FullError("full") if ballast.exists() else None
+        store = self.reopen(min_free=0, reserve=64 * KIB, connect=faults.connect)
+        self.assertFalse(ballast.exists())
+        self.wait(store.commit(Unlink(user, (receipt.message,))))
+
+    def test_start_without_a_reserve(self):
+        """Where there is no reserve to give up, the start fails with one line that says the disk is full."""
+        faults = Faults()
+        faults.fail["UPDATE counter"] = lambda: apsw.FullError("full")
+        with self.assertRaises(StartError) as caught:
+            self.open(connect=faults.connect)
+        self.assertIn("mail.db: the disk is full: make room on it", str(caught.exception))
 
 
 class SmallDiskTests(OpenStore, SynchronousTestCase):
