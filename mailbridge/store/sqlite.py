@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
@@ -24,7 +24,7 @@ from mailbridge.interfaces import IStore
 from mailbridge.limits import MIB
 from mailbridge.store import database, lanes, maildrops, operating, people, queue, schema, selecting
 from mailbridge.store.appender import Appender
-from mailbridge.store.changes import Delivery, Lane, Message, People, QueueEntry, Selection, Snapshot, Unlink
+from mailbridge.store.changes import Delivery, Lane, Message, People, Selection, Snapshot, Unlink
 from mailbridge.store.leases import Leases
 from mailbridge.store.purge import Purge
 from mailbridge.store.reader import Reader
@@ -37,6 +37,7 @@ from mailbridge.store.writer import Done, Writer
 log = Logger()
 
 PAGE = 1000
+Found = TypeVar("Found")
 SEGMENTS_OF_A_START = 1 << 24
 RESERVE = 8 * MIB
 
@@ -229,15 +230,15 @@ class SQLiteStore:
 
     def messages(self, ids: Sequence[int]) -> dict[int, Message]:
         """See IStore. Raises StoreError."""
-        try:
-            return maildrops.messages(self._reading, ids)
-        except apsw.Error as error:
-            raise StoreError(f"the store could not be read: {error!r}") from None
+        return self._read_now(maildrops.messages, ids)
 
     def recall(self, key: str) -> str | None:
         """See IStore. Raises StoreError."""
+        return self._read_now(people.recall, key)
+
+    def _read_now(self, read: Callable[[apsw.Connection, Any], Found], what: Any) -> Found:
         try:
-            return people.recall(self._reading, key)
+            return read(self._reading, what)
         except apsw.Error as error:
             raise StoreError(f"the store could not be read: {error!r}") from None
 
@@ -286,8 +287,7 @@ class SQLiteStore:
         return self._one(lanes.ListReady(limit))
 
     @inlineCallbacks
-    def queue(self, selection: Selection, after: int, limit: int) -> Generator[Deferred[Any], Any,
-                                                                               tuple[QueueEntry, ...]]:
+    def queue(self, selection: Selection, after: int, limit: int) -> Any:
         """See IStore."""
         if limit > PAGE:
             raise ValueError(f"at most {PAGE} deliveries at a time")
