@@ -8,8 +8,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -60,6 +60,24 @@ def open_reader(path: Path, connect: Connect) -> apsw.Connection:
     connection.set_busy_timeout(5000)
     connection.pragma("mmap_size", 0)
     return connection
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Tells what fails while a data base is opened as a StartError: one line, the file, the remedy."""
+    try:
+        yield
+    except StartError as error:
+        raise StartError(f"{path}: {error}") from None
+    except apsw.NotADBError:
+        raise StartError(f"{path}: is not a data base: move it away, or name another file in store.url") from None
+    except apsw.FullError:
+        raise StartError(f"{path}: the disk is full: make room on it, then start again") from None
+    except apsw.CorruptError as error:
+        raise StartError(f"{path}: is damaged ({error}): restore it from a backup; "
+                         "`mailbridge check --store` says more") from None
+    except (OSError, apsw.Error) as error:
+        raise StartError(f"{path}: cannot be opened: {error}: this user must be able to read and write it") from None
 
 
 class Lock:

@@ -78,33 +78,19 @@ class SQLiteStore:
             raise StartError(f"{state}: cannot be used for state: {error.strerror}: make it a folder that this user "
                              "may write, or set state to another") from None
         try:
-            segments_folder.mkdir(mode=0o700, exist_ok=True)
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            sync_folder(state)
-            sync_folder(state.absolute().parent)
-            room = Room(state, min_free, reserve, reactor.seconds, free)
-            first = self._prepare_in(room)
-            self._appender = appender(segments_folder, first, room, self._deliver_appended)
-            self._writer = Writer(self._open_writer, room, reactor.seconds, self._deliver, self._died)
-            self._reading = database.open_reader(self._path, connect)
-        except StartError as error:
+            with database.opening(self._path):
+                segments_folder.mkdir(mode=0o700, exist_ok=True)
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                sync_folder(state)
+                sync_folder(state.absolute().parent)
+                room = Room(state, min_free, reserve, reactor.seconds, free)
+                first = self._prepare_in(room)
+                self._appender = appender(segments_folder, first, room, self._deliver_appended)
+                self._writer = Writer(self._open_writer, room, reactor.seconds, self._deliver, self._died)
+                self._reading = database.open_reader(self._path, connect)
+        except StartError:
             self._lock.release()
-            raise StartError(f"{self._path}: {error}") from None
-        except apsw.NotADBError:
-            self._lock.release()
-            raise StartError(f"{self._path}: is not a data base: move it away, or name another file in store.url"
-                             ) from None
-        except apsw.FullError:
-            self._lock.release()
-            raise StartError(f"{self._path}: the disk is full: make room on it, then start again") from None
-        except apsw.CorruptError as error:
-            self._lock.release()
-            raise StartError(f"{self._path}: is damaged ({error}): restore it from a backup; "
-                             "`mailbridge check --store` says more") from None
-        except (OSError, apsw.Error) as error:
-            self._lock.release()
-            raise StartError(f"{self._path}: cannot be opened: {error}: this user must be able to read and write it"
-                             ) from None
+            raise
         self._room = room
         self._put: Callable[[Any], None] = self._writer.put
         self._segments = Segments(segments_folder, self._appender)
