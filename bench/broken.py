@@ -1,11 +1,14 @@
-"""A bridge that is broken on purpose, to show that `kill.py` and `synced.py` notice. The product has no such switch.
+"""A bridge that is broken on purpose, to show that `kill.py`, `relaykill.py` and `synced.py`
+notice. The product has no such switch.
 
-    python bench/broken.py early|unlink|wal|segment TWIST-ARGUMENTS
+    python bench/broken.py early|unlink|wal|segment|forget|late TWIST-ARGUMENTS
 
 early    250 is said before the commit
 unlink   the reply to QUIT is said before the commit, which comes 50 ms later
 wal      the data base is used with synchronous=OFF
 segment  the files with large content are never synced
+forget   a delivery is settled before it is attempted
+late     what became of an attempt is written down a second later
 """
 
 from __future__ import annotations
@@ -18,11 +21,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 
+from mailbridge.queue.commits import Commits
+from mailbridge.queue.runner import Runner
 from mailbridge.reply import Reply
 from mailbridge.routing.intake import Transaction
 from mailbridge.store import database
+from mailbridge.store.changes import Settle, Verdict
 from mailbridge.target.maildrop import Maildrop
 
 
@@ -69,6 +75,29 @@ def segment() -> None:
     os.fdatasync = lambda descriptor: None  # type: ignore[assignment]
 
 
+def forget() -> None:
+    """Settle, then attempt."""
+    deliver = Runner._deliver
+
+    async def settle_first(self: Runner, work: Any, id: int, deliveries: Any) -> None:
+        await self._commits.commit(*(Settle(each.id, each.fence, Verdict.DONE) for each in deliveries))
+        await deliver(self, work, id, deliveries)
+
+    Runner._deliver = settle_first  # type: ignore[method-assign]
+
+
+def late() -> None:
+    """Settle after a second, while the next ones are attempted."""
+    settle = Commits.settle
+
+    async def settle_later(self: Commits, ending: Any) -> None:
+        self._clock.callLater(1.0, lambda: Deferred.fromCoroutine(settle(self, ending)).addErrback(lambda _: None))
+
+    Commits.settle = settle_later  # type: ignore[method-assign]
+
+
+FAULTS = {"early": early, "unlink": unlink, "wal": wal, "segment": segment, "forget": forget, "late": late}
+
 if __name__ == "__main__":
-    {"early": early, "unlink": unlink, "wal": wal, "segment": segment}[sys.argv.pop(1)]()
+    FAULTS[sys.argv.pop(1)]()
     runpy.run_module("twisted", run_name="__main__", alter_sys=True)
