@@ -98,7 +98,7 @@ def login(mechanisms: Sequence[ClientMechanism], offered: Sequence[str]) -> Step
         if mechanism.name not in offered or (shown and mechanism.name in _IN_CLEAR):
             continue
         answer = yield from _authenticate(mechanism)
-        if answer.code == 235:
+        if answer.positive:  # 235; smtp-sink says 250, and the first digit decides (RFC 5321 4.2)
             return mechanism.name
         last = answer
         shown = shown or (mechanism.name in _IN_CLEAR and answer.code == 535)
@@ -119,7 +119,7 @@ def _authenticate(mechanism: ClientMechanism) -> Steps[Answer]:
         yield Say(command + b" " + encoded + b"\r\n", f"AUTH {mechanism.name} ***", (encoded, *mechanism.secrets))
     for _ in range(MOST_CHALLENGES):
         answer = yield from hear(Phase.AUTH)
-        if answer.code == 235 and not mechanism.satisfied:
+        if answer.positive and not mechanism.satisfied:
             raise AnswerError(f"the server took {mechanism.name} without proving that it knows the password")
         if answer.code != 334:
             return answer

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.address import NULL, Address
-from mailbridge.sasl.client import CramMD5, Login, Plain, XOAuth2
+from mailbridge.sasl.client import CramMD5, Login, Plain, Scram, XOAuth2
 from mailbridge.smtp import client
 from mailbridge.smtp.answer import Answer, AnswerError, AnswerReader
 from mailbridge.smtp.capabilities import Capabilities
@@ -112,6 +112,15 @@ class LoginTests(SynchronousTestCase):
             C: {b64encode(b'right').decode()}
             S: 235 2.7.0 welcome
         """), "LOGIN")
+
+    def test_other_success(self) -> None:
+        """A login that is taken with 250, as smtp-sink does, is taken; one without the server's proof is not."""
+        for code in (235, 250):
+            taken = client.login([Plain("bonnie", "right")], ("PLAIN",))
+            self.assertEqual(play(taken, f"C: AUTH PLAIN {PLAIN}\nS: {code} 2.0.0 Ok"), "PLAIN")
+            unproven = client.login([Scram("bonnie", "right", b"nonce")], ("SCRAM-SHA-256",))
+            first = b64encode(b"n,,n=bonnie,r=nonce").decode()
+            self.assertRaises(AnswerError, play, unproven, f"C: AUTH SCRAM-SHA-256 {first}\nS: {code} 2.0.0 Ok")
 
     def test_nothing_to_try(self) -> None:
         """Without a mechanism that both know nothing is said."""
