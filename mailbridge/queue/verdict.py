@@ -134,12 +134,13 @@ ANSWERS: tuple[AnswerRow, ...] = (
     # RFC 5321 3.1 and 4.3.2: a server that takes no mail (554) or none from us.
     _of(_OPENING, _4YZ, Row(_T, _T, "3.2", next_server=True, unreachable=True)),
     _of(_OPENING, _5YZ, Row(_PAUSE, _T, "3.2", next_server=True, unreachable=True)),
+    _of(_OPENING, range(200, 400), Row(_T, _T, "5.0", next_server=True, unreachable=True)),  # 250 for a greeting
     _of((Phase.TLS,), _4YZ, Row(_T, _T, "7.0", next_server=True, unreachable=True)),
     _of((Phase.TLS,), _5YZ, Row(_PAUSE, _T, "7.4", next_server=True, unreachable=True)),
     _of((Phase.AUTH,), _4YZ, Row(_T, _T, "7.0", unreachable=True)),
     _of((Phase.AUTH,), _5YZ, Row(_PAUSE, _T, "7.8", unreachable=True)),
     # "Log in first", "TLS first" (RFC 4954 6, RFC 3207 4): of a server that our configuration names.
-    _of((Phase.MAIL,), (530, 534, 535, 538), Row(_PAUSE, _P, "7.0")),
+    _of((Phase.MAIL, Phase.RCPT, Phase.DATA), (530, 534, 535, 538), Row(_PAUSE, _P, "7.0")),
     # RFC 5321 4.5.3.1.10: too many recipients, which some servers call 552.
     _of((Phase.RCPT,), (552,), Row(_T, _T, "5.3")),
     _of((), _4YZ, Row(_T, _T, "0.0")),
@@ -168,8 +169,11 @@ def judge(trouble: Trouble, text: str, way: Way, server: str = "") -> Outcome:
 
 
 def judge_answer(phase: Phase, answer: Answer, way: Way, server: str = "") -> Outcome:
-    """The outcome of an answer: Delivered for a positive one."""
-    if answer.positive:
+    """The outcome of an answer: Delivered for a positive one to all of the message.
+
+    Whatever else a server says, such as 250 for a greeting, delivers nothing.
+    """
+    if answer.positive and phase is Phase.END:
         return Delivered(str(answer), server)
     return _outcome(row_of_answer(phase, answer.code), way, answer.code, answer.enhanced, answer.text,
                     f"{server} answered {phase.value}" if server else phase.value, server)

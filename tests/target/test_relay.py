@@ -74,6 +74,7 @@ class OutcomeTests(SynchronousTestCase):
             ({"end": (b"552 5.3.4 big\r\n",)}, "5.3.4"), ({"end": (b"451 4.3.0 later\r\n",)}, "4.3.0"),
             ({"end": (Close(),)}, "4.4.2"), ({"MAIL": (Close(),)}, "4.4.2"),
             ({"connect": (b"554 no\r\n",)}, "route"), ({"connect": (b"421 busy\r\n", Close())}, "4.3.2"),
+            ({"connect": (b"250 hello\r\n",)}, "4.5.0"), ({"EHLO": (b"220 hello\r\n",)}, "4.5.0"),
             ({"EHLO": (ehlo("SIZE 10"),)}, "5.3.4"), ({"MAIL": (b"530 5.7.0 log in\r\n",)}, "route"),
         ]:
             world = RelayWorld(scripts={"one.example": script})
