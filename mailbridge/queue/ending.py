@@ -17,6 +17,7 @@ from mailbridge.queue.schedule import Schedule
 from mailbridge.store.changes import Change, Delivery, Lane, Message, Move, Settle, Verdict
 
 Result = tuple[Delivery, Outcome]
+Due = Callable[[Delivery], float]
 
 
 @define
@@ -47,6 +48,13 @@ class Endings:
     async def of(self, message: Message, results: Sequence[Result], lane: Lane, now: float,
                  not_before: float | None = None) -> Ending:
         """What to commit. With `not_before` what failed for now waits for that time, as its whole lane does."""
+        jitter = self._random()  # one for all, so that recipients of a message stay together in one transaction
+
+        def due(delivery: Delivery) -> float:
+            if not_before is not None:
+                return not_before
+            return self.schedule.again(now, message.received, delivery.attempts + 1, jitter)
+
         ending = Ending()
         failed: list[Result] = []
         late: list[Result] = []
@@ -63,9 +71,9 @@ class Endings:
             elif self.schedule.delayed(now, message.received, delivery.noticed):
                 late.append((delivery, outcome))
             else:
-                ending.sure.append(self._again(message, delivery, outcome, now, not_before))
-        await self._tell_failed(ending, message, failed, now, not_before)
-        await self._tell_late(ending, message, late, now, not_before)
+                ending.sure.append(self._again(delivery, outcome, due))
+        await self._tell_failed(ending, message, failed, due)
+        await self._tell_late(ending, message, late, due)
         if reported and message.sender:
             await self.tell_delivered(ending, message, reported)
         return ending
@@ -74,18 +82,13 @@ class Endings:
         # A message that waited all its time for a paused route is tried twice before it is given up.
         return delivery.attempts > 0 and self.schedule.expired(now, message.received)
 
-    def _again(self, message: Message, delivery: Delivery, outcome: Outcome, now: float, not_before: float | None,
-               noticed: bool = False) -> Settle:
-        due = not_before
-        if due is None:
-            due = self.schedule.again(now, message.received, delivery.attempts + 1, self._random())
-        return Settle(delivery.id, delivery.fence, Verdict.AGAIN, due, _words(outcome), noticed)
+    def _again(self, delivery: Delivery, outcome: Outcome, due: Due, noticed: bool = False) -> Settle:
+        return Settle(delivery.id, delivery.fence, Verdict.AGAIN, due(delivery), _words(outcome), noticed)
 
-    async def _tell_failed(self, ending: Ending, message: Message, failed: list[Result], now: float,
-                           not_before: float | None) -> None:
+    async def _tell_failed(self, ending: Ending, message: Message, failed: list[Result], due: Due) -> None:
         if not failed:
             return
-        again: list[Change] = [self._again(message, *result, now, not_before) for result in failed]
+        again: list[Change] = [self._again(*result, due) for result in failed]
         for delivery, outcome in failed:
             self._log.info("{id}: given up for <{recipient}>: {words}", id=message.queue_id,
                            recipient=delivery.recipient, words=_words(outcome))
@@ -104,12 +107,11 @@ class Endings:
             ending.told += [*done, notice]
             ending.untold += again
 
-    async def _tell_late(self, ending: Ending, message: Message, late: list[Result], now: float,
-                         not_before: float | None) -> None:
+    async def _tell_late(self, ending: Ending, message: Message, late: list[Result], due: Due) -> None:
         if not late:
             return
-        again: list[Change] = [self._again(message, *result, now, not_before) for result in late]
-        noticed: list[Change] = [self._again(message, *result, now, not_before, True) for result in late]
+        again: list[Change] = [self._again(*result, due) for result in late]
+        noticed: list[Change] = [self._again(*result, due, True) for result in late]
         try:
             notice = await self._bounce.delayed(message, late) if message.sender else None
         except Exception:

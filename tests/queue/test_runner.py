@@ -1,11 +1,14 @@
 """The queue at work: what is delivered when, what waits, what bounces, and what a fault on our side does not do."""
 
+import itertools
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.address import NULL
 from mailbridge.errors import StoreError
 from mailbridge.outcome import TransientFailure
+from mailbridge.queue.runner import Runner
 from mailbridge.queue.schedule import Schedule
 from mailbridge.reply import NO_ROUTE, Reply
 from mailbridge.routing.route import MAILDROP, Route
@@ -57,6 +60,18 @@ class DeliveryTests(World, SynchronousTestCase):
         self.target.answer = OK
         self.go(600)
         self.assertEqual((self.waiting(), len(self.target.attempts)), ([], 3))
+
+    def test_together_again(self):
+        """The recipients of a message that failed for now are tried again in one attempt, whatever the jitter."""
+        values = itertools.cycle((0.0, 1.0, 0.3))
+        self.runner = Runner(self.store, self.router, self.targets, self.bounce, self.clock, lambda: next(values), "me",
+                             self.schedule)
+        self.target.answer = LATER
+        self.queue("a@x", "b@x", "c@x")
+        self.run_queue()
+        self.target.answer = OK
+        self.go(HOUR)
+        self.assertEqual(self.target.attempts, [("m1", ("a@x", "b@x", "c@x"), "x")] * 2)
 
     def test_permanent(self):
         """What cannot be delivered bounces, in the commit that ends it; the other recipients are not touched."""
