@@ -27,14 +27,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def greets(port: int, host: str = HOST) -> bool:
+    """Whether an SMTP server answers there."""
+    try:
+        with socket.create_connection((host, port), 1.0) as probe:
+            return probe.recv(512).startswith(b"220")
+    except OSError:
+        return False
+
+
 class Bridge:
     """A bridge with its configuration, state and log in `folder`; `ports` has the listeners smtp and pop3.
 
+    `more` is text to add to the configuration.
     With `tls`, the files of a certificate and its key, smtps and pop3s too, and smtp-tls and pop3-tls, which take
     nothing before STARTTLS.
     """
 
-    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None, more: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.state = folder / "state"
@@ -51,7 +61,8 @@ class Bridge:
         lines += ["[limits]", "connections_per_client = 1000", "[users]", f'domains = ["{DOMAIN}"]']
         for name, port in self.ports.items():
             lines += [f"[[{name[:4]}]]", f'listen = "tcp:{port}:interface={HOST}"', listeners[name]]
-        (folder / "mailbridge.toml").write_text("\n".join(lines) + "\n")
+        self.configuration = folder / "mailbridge.toml"
+        self.configuration.write_text("\n".join([*lines, more]) + "\n")
 
     def start(self) -> float:
         """Start it; the seconds until it greeted on SMTP. Raises SystemExit when it does not."""
@@ -59,14 +70,11 @@ class Bridge:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "twisted", "--log-format", "text", "mailbridge", "--config",
-                 str(self.folder / "mailbridge.toml")], cwd=ROOT, stdout=log, stderr=log)
+                 str(self.configuration)], cwd=ROOT, stdout=log, stderr=log)
         while time.monotonic() < begun + START_SECONDS and self.process.poll() is None:
-            try:
-                with socket.create_connection((HOST, self.ports["smtp"]), 1.0) as probe:
-                    if probe.recv(512).startswith(b"220"):
-                        return time.monotonic() - begun
-            except OSError:
-                time.sleep(0.005)
+            if greets(self.ports["smtp"]):
+                return time.monotonic() - begun
+            time.sleep(0.005)
         self.stop()
         raise SystemExit(f"the bridge did not start; see {self.folder / 'log'}")
 

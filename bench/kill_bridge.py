@@ -62,7 +62,8 @@ class Bridge:
             except OSError:
                 pass
             time.sleep(0.01)
-        raise RuntimeError("the bridge did not start:\n" + self.log()[-2000:])
+        raise RuntimeError(f"the bridge did not start in {time.monotonic() - begun:.1f} s, exit code "
+                           f"{self.process.poll()}:\n" + self.log()[-2000:])
 
     def ended(self) -> int:
         """Wait for the end of the process; its exit code, negative for a signal."""

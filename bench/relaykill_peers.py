@@ -250,7 +250,7 @@ async def send(port: int, ledger: Ledger, messages: int) -> None:
     """One sender: session after session, each of up to 40 messages, until the ledger closes and all are sent."""
     while not (ledger.closing and ledger.acknowledged >= messages):
         try:
-            await asyncio.wait_for(_session(port, ledger, messages), 600)
+            await _session(port, ledger, messages)
         except ConnectionRefusedError:  # it is just being started
             await asyncio.sleep(0.02)
         except (OSError, Cut):
@@ -299,7 +299,8 @@ async def _reply(reader: asyncio.StreamReader, code: bytes) -> bytes:
     """The last line of a reply. Cut when there is none, or another."""
     line = b"   -"
     while line[3:4] == b"-":
-        line = await asyncio.wait_for(reader.readline(), SILENCE)
+        async with asyncio.timeout(SILENCE):
+            line = await reader.readline()
     if not line.startswith(code):
         if line:
             raise ValueError(f"the bridge says {line!r}, wanted {code!r}")
