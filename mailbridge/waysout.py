@@ -1,7 +1,7 @@
 """The ways out of a running bridge: its relays and the queue that works for them, made of the configuration.
 
-Follows a new configuration without dropping what is under way: a relay that is changed or gone ends its attempts, and
-what waits for a changed one is tried at once.
+Follows a new configuration without dropping what is under way: a relay that is changed or gone brings its attempts to
+their end, and what waits for a changed one is tried at once.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class WaysOut:
         for name, relay in list(self._relays.items()):
             if config.relay.get(relay.plan.name) != old.relay.get(relay.plan.name):
                 del self._relays[name]
-                relay.close().addErrback(lambda failure: self._log.failure("a relay did not close", failure))
+                relay.retire().addErrback(lambda failure: self._log.failure("a relay did not close", failure))
         for plan in wanted.values():
             if self._add(plan) and plan.name in old.relay:
                 self.runner.kick(target=self._name(plan)).addErrback(

@@ -131,8 +131,9 @@ class Pool:
         for sessions in kept.values():
             for each in sessions:
                 self._dismiss(each.session)
-        if self._timer is not None and self._timer.active():
+        if self._timer is not None and not self._busy:
             self._timer.cancel()
+            self._timer = None
         return DeferredList(list(self._leaving))
 
     def _dismiss(self, session: Session) -> None:
@@ -144,7 +145,7 @@ class Pool:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def _wind_up(self) -> None:
-        if self._timer is None and not self._closed:
+        if self._timer is None:
             self._timer = self._clock.callLater(SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:

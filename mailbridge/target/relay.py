@@ -92,6 +92,12 @@ class Relay:
             attempt.addBoth(self._ended, attempt)
         return attempt
 
+    def retire(self) -> Deferred[Any]:
+        """Another takes its place: attempts go on to their end, within their time, as one that is cut after the dot
+        would be delivered twice. Fires when the connections that are kept have gone; those in use go after use.
+        """
+        return self._pool.close()
+
     def close(self) -> Deferred[Any]:
         """End all attempts and let all connections go; fires when they have gone."""
         for attempt in list(self._attempts):

@@ -9,7 +9,7 @@ from mailbridge.interfaces import ITarget
 from mailbridge.outcome import Delivered, Outcome, PermanentFailure, RouteFailure, TransientFailure
 from mailbridge.store.changes import Wishes
 from mailbridge.target.pool import PoolLimits
-from mailbridge.testing.hostile import GREETING, Close, Script, ehlo
+from mailbridge.testing.hostile import GREETING, Close, Script, Slowly, ehlo
 from tests.target.relay_world import RelayWorld, result
 
 NO_8BIT: Script = {"EHLO": (ehlo("PIPELINING", "SIZE"),)}
@@ -293,6 +293,19 @@ class KeptTests(SynchronousTestCase):
         self.assertEqual(said(result(running)[1]), "4.3.2")
         self.assertTrue(closed.called)
         self.assertEqual(world.network.getDelayedCalls(), [])
+
+    def test_retire(self) -> None:
+        """A relay that another one replaces hears the answer it waits for, or gives up in time, and is gone then."""
+        for answer, expected in ((Slowly(b"250 2.0.0 taken\r\n", 0.1), "delivered"), (None, "4.4.2")):
+            script: Script = {"end": (answer,) if answer is not None else ()}
+            world = RelayWorld(scripts={"one.example": script}, timeout=20)
+            running = world.begin()
+            world.relay.retire()
+            for _ in range(250):
+                world.network.advance(0.1)
+            self.assertEqual(said(result(running)[1]), expected)
+            self.assertEqual(len(world.peers["one.example"].sessions), 1)
+            self.assertEqual(world.network.getDelayedCalls(), [])
 
 
 class TimeTests(SynchronousTestCase):
