@@ -18,6 +18,7 @@ from mailbridge.config.model import Config
 from mailbridge.config.warnings import warnings
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 from mailbridge.routing.directory import Directory
+from mailbridge.store import room
 from mailbridge.store.changes import People
 from mailbridge.store.check import check_store, orphan_octets
 
@@ -70,6 +71,9 @@ def check(config: Config, now: float, with_store: bool) -> Findings:
     """Look at everything. Runs the reactor when there is a store."""
     findings = Findings(warnings=warnings(config))
     check_certificate(config, now, findings)
+    little_room = room.warning(config.state, config.store.min_free)
+    if little_room is not None:
+        findings.warnings.append(little_room)
     path = config.state / config.store.url.removeprefix("sqlite:")
     try:
         findings.warnings += check_people(config, read_people(config))
