@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+_RECEIVED = re.compile(rb"\r\nreceived[ \t]*:")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 
 
@@ -48,9 +49,8 @@ def count_fields(header: bytes) -> int:
 
 
 def count_hops(header: bytes) -> int:
-    """How many Received fields a header has (RFC 5321 6.3)."""
-    lower = header.lower()
-    return lower.count(b"\r\nreceived:") + lower.startswith(b"received:")
+    """How many Received fields a header has (RFC 5321 6.3), also with blanks before the colon (RFC 5322 4.5)."""
+    return len(_RECEIVED.findall(b"\r\n" + header.lower()))
 
 
 def complete(header: bytes, *, date: str, message_id: str, sender: str, rewrite: bool) -> bytes:

@@ -49,6 +49,7 @@ from mailbridge.randomness import BulkRandom
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.intake import Intake
 from mailbridge.routing.table import Table
+from mailbridge.store import room
 from mailbridge.store.changes import Remember, User
 from mailbridge.store.sqlite import open_store
 from mailbridge.target.maildrop import Maildrop
@@ -113,6 +114,9 @@ class Bridge(Service):
             raise
         self.sessions.start()
         self.ways.start()
+        little_room = room.warning(config.state, config.store.min_free)
+        if little_room is not None:
+            self._log.warn("{text}", text=little_room)
         daily = LoopingCall(self._look_at_certificate)
         daily.clock = self.reactor
         daily.start(DAY).addErrback(lambda failure: self._log.failure("the certificate could not be read", failure))

@@ -51,6 +51,8 @@ class TableTests(SynchronousTestCase):
         """Folded lines are no fields; Received fields count in any case, folded text does not."""
         header = b"Received: a\r\n received: b\r\nRECEIVED: c\r\nX: received: d\r\n"
         self.assertEqual((count_fields(header), count_hops(header)), (3, 2))
+        blanks = b"Received : a\r\nReceived \t : b\r\nReceived-SPF: c\r\nReceived x: d\r\nX-Received: e\r\n"
+        self.assertEqual(count_hops(blanks), 2)
         self.assertEqual((count_fields(b""), count_hops(b"")), (0, 0))
 
     def test_nothing_missing(self) -> None:

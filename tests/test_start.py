@@ -107,6 +107,13 @@ class StartTests(SynchronousTestCase):
         line = self.start_line(BASIC.replace('"state"', f'"{"s" * 150}"'))
         self.assertIn("shorter", line)
 
+    def test_little_room(self) -> None:
+        """A start with hardly room for mail succeeds, and says in the log that mail will be refused."""
+        bridge = RunningBridge(self.folder, BASIC + '[store]\nmin_free = "900 TiB"\n')
+        self.addCleanup(bridge.stop)
+        bridge.start()
+        self.assertIn("free on its file system: new mail is refused below", bridge.log)
+
     def test_no_configuration(self) -> None:
         """Without any configuration the places that were looked at are named."""
         process = spawn(Path(os.devnull))

@@ -19,12 +19,16 @@ from zope.interface import implementer
 from mailbridge.accounts import passwords
 from mailbridge.accounts.credentials import IProof
 from mailbridge.accounts.pool import Pool
+from mailbridge.accounts.throttle import source_of
 from mailbridge.accounts.verified import VerifiedLogins
 from mailbridge.routing.names import fold_name
 from mailbridge.sasl.prep import prepare
 from mailbridge.sasl.values import SASLError
 from mailbridge.sasl.verifier import ScramVerifier, false_verifier
 from mailbridge.store.changes import Credentials, User
+
+_Attempt = tuple[str, bytes, bytes]
+"""Whence, the name as given, and the token of the password."""
 
 NOBODY = -1  # the id that stands for users who do not exist; the store gives none below 1
 
@@ -46,11 +50,20 @@ class NothingToCompare(UnauthorizedLogin):
     """A digest came for a name without a kept secret: it cannot be right, so it was no guess either."""
 
 
+class WrongSecret(UnauthorizedLogin):
+    """There is this user, by the name in the store, but the proof was wrong. For the log, never for the client."""
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        super().__init__()
+
+
 @implementer(ICredentialsChecker)
 class Checker:
     """Judges credentials by the directory. Hashing is done by `pool`; what was verified is in `verified`.
 
-    Passwords that are being verified are not verified twice: twenty sessions of one user at once cost one hash.
+    Passwords that are being verified are not verified twice: twenty sessions of one client at once cost one hash.
+    Credentials without a `peer`, made by others, all count as one client.
     """
 
     credentialInterfaces = (IUsernamePassword, IUsernameHashedPassword, IProof)
@@ -60,43 +73,45 @@ class Checker:
         self._pool = pool
         self._verified = verified
         self._nobody = User(NOBODY, "", passwords.nobody())
-        self._under_way: dict[tuple[bytes, bytes], list[Deferred[bool]]] = {}
+        self._under_way: dict[_Attempt, list[Deferred[bool]]] = {}
 
     def requestAvatarId(self, credentials: ICredentials) -> Deferred[bytes | tuple[()]]:
         """Fires with the user's id. Fails with UnauthorizedLogin, or with PoolFull or ValueError (a damaged hash)."""
         user = find(self._directory, credentials.username)  # type: ignore[attr-defined]
         if IProof.providedBy(credentials):
             if user is None or not credentials.proven:
-                raise UnauthorizedLogin()
+                raise _wrong(user)
             return succeed(_avatar_id(user))
         if IUsernamePassword.providedBy(credentials):
-            return self._check_password(user or self._nobody, credentials.username, credentials.password)
+            return self._check_password(user or self._nobody, credentials)
         secret = user.credentials.secret if user is not None else None
         if user is None or secret is None:
             raise NothingToCompare()
         if not credentials.checkPassword(secret.encode("utf-8")):  # type: ignore[attr-defined]
-            raise UnauthorizedLogin()
+            raise _wrong(user)
         return succeed(_avatar_id(user))
 
-    def _check_password(self, user: User, name: bytes, password: bytes) -> Deferred[bytes | tuple[()]]:
+    def _check_password(self, user: User, credentials: IUsernamePassword) -> Deferred[bytes | tuple[()]]:
+        name, password = credentials.username, credentials.password
+        client = source_of(getattr(credentials, "peer", "")).key
         token = self._verified.token(user, password)
         if self._verified.knows(token):
             return succeed(_avatar_id(user))
-        return self._verify((name, token), password, user.credentials).addCallback(self._judge, user)
+        return self._verify((client, name, token), password, user.credentials).addCallback(self._judge, user)
 
-    def _verify(self, attempt: tuple[bytes, bytes], password: bytes, stored: Credentials) -> Deferred[bool]:
+    def _verify(self, attempt: _Attempt, password: bytes, stored: Credentials) -> Deferred[bool]:
         waiter: Deferred[bool] = Deferred()
         if attempt in self._under_way:
             self._under_way[attempt].append(waiter)
             return waiter
-        work = self._pool.run(lambda: passwords.verify(password, stored))
-        self._under_way[attempt] = [waiter]
+        self._under_way[attempt] = [waiter]  # first: whoever loses a place for this may try again at once
+        work = self._pool.run(lambda: passwords.verify(password, stored), *attempt[:2])
         work.addBoth(self._verdict, attempt)
         return waiter
 
-    def _verdict(self, right: bool | Failure, attempt: tuple[bytes, bytes]) -> None:
+    def _verdict(self, right: bool | Failure, attempt: _Attempt) -> None:
         if right is True:
-            self._verified.remember(attempt[1])
+            self._verified.remember(attempt[2])
         for waiter in self._under_way.pop(attempt):
             if not waiter.called:  # one whose client has gone was cancelled
                 waiter.callback(right)
@@ -104,7 +119,7 @@ class Checker:
     def _judge(self, right: bool, user: User) -> bytes:
         now = self._directory.by_id(user.id)
         if not right or now is None or now.credentials != user.credentials:
-            raise UnauthorizedLogin()  # also when the password was changed, or the user removed, in the meantime
+            raise _wrong(user)  # also when the password was changed, or the user removed, in the meantime
         return _avatar_id(user)
 
 
@@ -140,6 +155,10 @@ def find(directory: Directory, name: bytes | str) -> User | None:
         return directory.login(prepare(name))
     except SASLError:
         return None
+
+
+def _wrong(user: User | None) -> UnauthorizedLogin:
+    return UnauthorizedLogin() if user is None or user.id == NOBODY else WrongSecret(user.name)
 
 
 def _avatar_id(user: User) -> bytes:

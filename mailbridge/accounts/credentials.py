@@ -1,9 +1,14 @@
-"""SASL's plain values as twisted.cred credentials, so that any checker can judge them."""
+"""SASL's plain values as twisted.cred credentials, so that any checker can judge them.
+
+Beside what cred asks for they say where the client is: `peer`, its address as text, "" when nobody knows.
+"""
 
 from __future__ import annotations
 
+import hmac
+
 from attrs import field, frozen
-from twisted.cred.credentials import ICredentials, IUsernameHashedPassword, UsernamePassword
+from twisted.cred.credentials import ICredentials, IUsernameHashedPassword, IUsernamePassword
 from zope.interface import Attribute, implementer
 
 from mailbridge.sasl.values import Credentials, Digest, Password
@@ -16,6 +21,20 @@ class IProof(ICredentials):
     proven = Attribute("Whether the proof was right.")
 
 
+@implementer(IUsernamePassword)
+@frozen
+class PasswordCredentials:
+    """A name and a password in clear."""
+
+    username: bytes
+    password: bytes = field(repr=False)
+    peer: str = ""
+
+    def checkPassword(self, password: bytes) -> bool:
+        """Whether it is this password."""
+        return hmac.compare_digest(self.password, password)
+
+
 @implementer(IProof)
 @frozen
 class ProofCredentials:
@@ -23,6 +42,7 @@ class ProofCredentials:
 
     username: bytes
     proven: bool
+    peer: str = ""
 
 
 @implementer(IUsernameHashedPassword)
@@ -32,16 +52,17 @@ class DigestCredentials:
 
     username: bytes
     digest: Digest = field(repr=False)
+    peer: str = ""
 
     def checkPassword(self, password: bytes) -> bool:
         """Whether the digest was made with `password`."""
         return self.digest.proves(password)
 
 
-def for_portal(credentials: Credentials) -> ICredentials:
-    """The credentials as a cred Portal takes them."""
+def for_portal(credentials: Credentials, peer: str = "") -> ICredentials:
+    """The credentials of the client at `peer` as a cred Portal takes them."""
     if isinstance(credentials, Password):
-        return UsernamePassword(credentials.username, credentials.password)
+        return PasswordCredentials(credentials.username, credentials.password, peer)
     if isinstance(credentials, Digest):
-        return DigestCredentials(credentials.username, credentials)
-    return ProofCredentials(credentials.username, credentials.proven)
+        return DigestCredentials(credentials.username, credentials, peer)
+    return ProofCredentials(credentials.username, credentials.proven, peer)

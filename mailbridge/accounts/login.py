@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface
 
-from mailbridge.accounts.checkers import NothingToCompare
+from mailbridge.accounts.checkers import NothingToCompare, WrongSecret
 from mailbridge.accounts.credentials import IProof, for_portal
 from mailbridge.accounts.pool import PoolFull
 from mailbridge.accounts.throttle import Throttle
@@ -102,17 +102,19 @@ class Login:
         if isinstance(credentials, Password) and credentials.for_another:
             raise WrongPassword("nobody acts as somebody else")
         try:
-            avatar: Avatar = await self._portal.login(for_portal(credentials), None, interface)
+            avatar: Avatar = await self._portal.login(for_portal(credentials, peer), None, interface)
         except (LoginDenied, UnhandledCredentials):
             raise
         except PoolFull:
             raise LoginLater(WHEN_BUSY) from None
         except NothingToCompare:
             raise WrongPassword("wrong") from None
-        except (LoginFailed, Unauthorized):
+        except (LoginFailed, Unauthorized) as error:
             self._not_blocked(peer, name)  # tried beside others that were wrong: no verdict, and not counted either
             self._throttle.failed(peer, name)
-            self._log.info("wrong password for {name!r} from {peer}", name=credentials.username[:64], peer=peer)
+            # What was given as the name may be a password typed into the wrong field: only names of users are told.
+            known = f"user {error.user!r}" if isinstance(error, WrongSecret) else "an unknown name"
+            self._log.info("wrong password for {known} from {peer}", known=known, peer=peer)
             raise WrongPassword("wrong") from None
         try:
             self._not_blocked(peer, name)

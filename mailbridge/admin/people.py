@@ -7,6 +7,7 @@ from typing import Any
 
 from mailbridge.accounts import passwords
 from mailbridge.accounts.pool import Pool, PoolFull
+from mailbridge.accounts.turns import OPERATOR
 from mailbridge.admin import names
 from mailbridge.admin.arguments import Arguments
 from mailbridge.admin.messages import Kind, OperationError
@@ -127,7 +128,7 @@ class PeopleOperations:
 
     async def _credentials(self, password: str, keep_secret: bool) -> Credentials:
         try:
-            return await self._pool.run(lambda: passwords.make_credentials(password, keep_secret))
+            return await self._pool.run(lambda: passwords.make_credentials(password, keep_secret), OPERATOR)
         except PoolFull:
             raise OperationError(Kind.FAILED, "too many logins are being checked just now: try again") from None
 

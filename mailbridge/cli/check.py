@@ -19,6 +19,7 @@ from mailbridge.config.model import Config
 from mailbridge.config.warnings import warnings
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 from mailbridge.routing.directory import Directory
+from mailbridge.store import room
 from mailbridge.store.changes import People
 from mailbridge.store.check import check_store, orphan_octets
 
@@ -80,6 +81,9 @@ def check(config: Config, now: float, with_store: bool) -> Findings:
     findings = Findings(warnings=warnings(config))
     check_certificate(config, now, findings)
     check_relays(config, findings)
+    little_room = room.warning(config.state, config.store.min_free)
+    if little_room is not None:
+        findings.warnings.append(little_room)
     path = config.state / config.store.url.removeprefix("sqlite:")
     try:
         findings.warnings += check_people(config, read_people(config))

@@ -121,10 +121,10 @@ class Appender:
         return results
 
     def _append(self, stream: Stream, octets: bytes) -> None:
-        if not stream.extents and self._room.short():
-            raise StoreFull("less than min_free is left on the disk of the store")
         if not octets:
             return
+        if self._room.short(len(octets)):
+            raise StoreFull("less than min_free is left on the disk of the store")
         if self._descriptor is not None and self._end + len(octets) > self._roll and self._end:
             self._begin_next()
         if self._descriptor is None:

@@ -28,7 +28,7 @@ from mailbridge.store.changes import Delivery, Lane, Message, People, Selection,
 from mailbridge.store.leases import Leases
 from mailbridge.store.purge import Purge
 from mailbridge.store.reader import Reader
-from mailbridge.store.room import Room, statvfs_free
+from mailbridge.store.room import RESERVE, Room, statvfs_free
 from mailbridge.store.segments import ContentWriter, Pin, Segments
 from mailbridge.store.sync import sync_folder
 from mailbridge.store.watchers import Watchers
@@ -39,7 +39,6 @@ log = Logger()
 PAGE = 1000
 Found = TypeVar("Found")
 SEGMENTS_OF_A_START = 1 << 24
-RESERVE = 8 * MIB
 
 
 def open_store(state: Path, reactor: Any, *, database: str = "mail.db", min_free: int = 64 * MIB,

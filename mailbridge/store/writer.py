@@ -8,10 +8,12 @@ itself fails all who wait and is told to `died`: a store without its writer must
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -21,6 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from mailbridge.errors import StoreError, StoreFull
+from mailbridge.limits import KIB
 from mailbridge.store.apply import APPLY
 from mailbridge.store.batch import Batch, Known
 from mailbridge.store.changes import Accept
@@ -29,6 +32,8 @@ from mailbridge.store.settling import settle_all
 
 COMMITS = 256  # of one transaction
 ROWS = 4000
+TRANSACTION = 32 * KIB  # octets that the log grows by at the least: pages of the tables and their indexes
+ROW = 4 * KIB  # octets that a message takes beside its content
 LINGER = 0.001
 """Seconds a busy writer lets commits gather: fewer transactions, syncs and wake-ups for the same mail."""
 
@@ -129,7 +134,7 @@ class Writer:
             if self._connection is None:
                 self._connection = self._connect()
                 self._known = Known(self._connection)
-            missing = self._room.short()
+            missing = self._room.short(_growth(working))
             if missing and self._reusable(self._connection) < missing:
                 working = self._refuse(working, done)
             if working:
@@ -143,6 +148,7 @@ class Writer:
                 for work in working:
                     self._write([work], done)
             elif isinstance(error, apsw.FullError) and not _has_accept(working[0]) and self._room.drop_ballast():
+                self._empty_log()
                 self._write(working, done)
             else:
                 done.results.append((working[0][1], _known_error(error)))
@@ -157,6 +163,18 @@ class Writer:
             else:
                 rest.append(work)
         return rest
+
+    def _empty_log(self) -> None:
+        """Bring the log into the data base and cut it: on a small disk it is most of what is used.
+
+        Not when the data base would have to grow by more than is free, which would only take the room away.
+        """
+        connection = self._connection
+        if connection is not None:
+            with suppress(apsw.Error, OSError):
+                size = int(connection.pragma("page_count")) * int(connection.pragma("page_size"))
+                if size - os.path.getsize(connection.filename) < self._room.free():
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @staticmethod
     def _reusable(connection: apsw.Connection) -> int:
@@ -203,6 +221,14 @@ class Writer:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close(True)
+
+
+def _growth(working: list[Work]) -> int:
+    """About what the files grow by: the pages of the log and, for new mail, its rows there and in the data base."""
+    return TRANSACTION + sum(
+        2 * (change.envelope.content.size if change.envelope.content.octets is not None else 0) + ROW
+        for changes, _ in working for change in changes if type(change) is Accept
+    )
 
 
 def _has_accept(work: Work) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from mailbridge.accounts.passwords import make_credentials
@@ -32,11 +32,13 @@ class ManualPool:
     def __init__(self, room: int = 100) -> None:
         self.room = room
         self.waiting: list[tuple[Deferred[object], Callable[[], object]]] = []
+        self.whose: list[tuple[str, bytes]] = []
 
-    def run(self, work: Callable[[], T]) -> Deferred[T]:
+    def run(self, work: Callable[[], T], client: str, name: bytes = b"") -> Deferred[T]:
         """Keep it."""
         if len(self.waiting) >= self.room:
-            raise PoolFull("full")
+            return fail(PoolFull("full"))
+        self.whose.append((client, name))
         done: Deferred[T] = Deferred()
         self.waiting.append((done, work))  # type: ignore[arg-type]
         return done

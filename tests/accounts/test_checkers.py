@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import ICredentials, IUsernamePassword
+from twisted.cred.credentials import ICredentials, IUsernamePassword, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -41,6 +41,8 @@ class CheckerTests(SynchronousTestCase):
         verifyObject(ICredentialsChecker, self.checker)
         for value in (Password(b"a", b"b"), CramMD5(b"a", b"b", b"c"), Proof(b"a", True)):
             self.assertTrue(ICredentials.providedBy(for_portal(value)))
+            self.assertEqual(for_portal(value, "192.0.2.1").peer, "192.0.2.1")  # type: ignore[attr-defined]
+            self.assertNotIn("b'b'", repr(for_portal(value)))
         verifyObject(IUsernamePassword, for_portal(Password(b"a", b"b")))
         verifyObject(IProof, for_portal(Proof(b"a", True)))
 
@@ -116,13 +118,21 @@ class CheckerTests(SynchronousTestCase):
         """While too many hashes wait the next is not taken; verified logins still go through."""
         self.ask(Password(b"bonnie", b"right"))
         self.pool.room = 0
-        with self.assertRaises(PoolFull):
-            self.checker.requestAvatarId(for_portal(Password(b"bonnie", b"wrong")))
+        self.failureResultOf(self.checker.requestAvatarId(for_portal(Password(b"bonnie", b"wrong"))), PoolFull)
         self.assertEqual(b"7", self.ask(Password(b"bonnie", b"right")))
         self.pool.room = 1
         answer = self.checker.requestAvatarId(for_portal(Password(b"bonnie", b"wrong")))
         self.pool.work_off()
         self.failureResultOf(answer, UnauthorizedLogin)
+
+    def test_turns(self) -> None:
+        """The pool hears whose try it is, an IPv6 client by its /64; two clients never wait for one hash."""
+        for peer in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", ""):
+            self.checker.requestAvatarId(for_portal(Password(b"bonnie", b"wrong"), peer)).addErrback(lambda _: None)
+        self.checker.requestAvatarId(UsernamePassword(b"bonnie", b"wrong")).addErrback(lambda _: None)
+        self.assertEqual(self.pool.whose, [
+            ("192.0.2.1", b"bonnie"), ("192.0.2.2", b"bonnie"), ("20010db800000000", b"bonnie"), ("", b"bonnie"),
+        ])
 
     def test_damaged_hash(self) -> None:
         """A stored hash that cannot be read is our fault, not a wrong password."""

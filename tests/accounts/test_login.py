@@ -8,6 +8,7 @@ from twisted.cred.error import LoginDenied
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.mail.pop3 import IMailbox
 from twisted.mail.smtp import IMessageDelivery
 from twisted.trial.unittest import SynchronousTestCase
@@ -125,6 +126,22 @@ class LoginTests(SynchronousTestCase):
         self.mailbox = succeed((IMailbox, "back", lambda: None))
         answer = self.attempt(Password(b"bonnie", b"right"), interface=IMailbox)
         self.assertEqual("back", self.successResultOf(answer)[1])
+
+    def test_log_of_wrong_passwords(self) -> None:
+        """The log names the user who was tried, and never a name that nobody has: it may be a password."""
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        wrong: tuple[Credentials, ...] = (
+            Password(b"BONNIE@example.org", b"guess"), Password(b"open sesame", b"guess"), Proof(b"clyde", False),
+            Proof(b"open sesame", False), Apop(b"clyde", b"<1@x>", b"0" * 32),
+        )
+        for credentials in wrong:
+            self.failureResultOf(self.attempt(credentials), WrongPassword)
+        told = [formatEvent(event) for event in events]
+        names = ("user 'bonnie'", "an unknown name", "user 'clyde'", "an unknown name", "user 'clyde'")
+        self.assertEqual(told, [f"wrong password for {name} from 192.0.2.1" for name in names])
+        self.assertNotRegex(repr(events), "sesame|guess")
 
     def test_too_much_to_do(self) -> None:
         """When too many hashes wait, a client is told to come back, and it does not count as a guess."""

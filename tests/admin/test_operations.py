@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -29,10 +29,10 @@ class AtOnce:
 
     full = False
 
-    def run(self, work: Any) -> Deferred[Any]:
+    def run(self, work: Any, client: str, name: bytes = b"") -> Deferred[Any]:
         """Do it."""
         if self.full:
-            raise PoolFull("full")
+            return fail(PoolFull("full"))
         return succeed(work())
 
 

@@ -114,6 +114,14 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(code, 1)
         self.assertIn("fault: ", said)
 
+    def test_little_room(self) -> None:
+        """A disk with hardly more than min_free is a warning that says what to do, also before there is a store."""
+        with (self.folder / "mailbridge.toml").open("a") as configuration:
+            configuration.write('[store]\nmin_free = "900 TiB"\n')
+        code, said = self.command("check")
+        self.assertEqual(code, 0)
+        self.assertRegex(said, "warning: .* are free on its file system: .*store.min_free.*make room")
+
     def test_every_fault(self) -> None:
         """All faults of a configuration are told at once, each with its place."""
         (self.folder / "mailbridge.toml").write_text('statte = "x"\n[limits]\nhops = "many"\n')

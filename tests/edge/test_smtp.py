@@ -257,7 +257,7 @@ class _Worked(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool.run = lambda work: succeed(work())  # type: ignore
+        self.pool.run = lambda work, client, name: succeed(work())  # type: ignore
 
 
 class HeaderTests(SynchronousTestCase):

@@ -415,7 +415,7 @@ class StarttlsTests(TestCase):
     def test_s07_login(self) -> Any:
         """Ours: a login before the handshake does not outlive it, nor what it allowed."""
         world = World(starttls="offer", tls=CurrentTLS(self.options), normalise=True)
-        world.pool.run = lambda work: succeed(work())  # type: ignore
+        world.pool.run = lambda work, client, name: succeed(work())  # type: ignore
         client = yield self.connect(world.factory)
         client.transport.write(b"EHLO x\r\n" + PLAIN)
         yield client.until(reply.LOGGED_IN.wire)

@@ -46,7 +46,7 @@ class LoopbackTests(TestCase):
     @inlineCallbacks
     def talk(self, world: World, talk: Callable[[int], Any]) -> Any:
         """Run `talk(port)` in a thread, against that world."""
-        world.pool.run = lambda work: succeed(work())  # type: ignore
+        world.pool.run = lambda work, client, name: succeed(work())  # type: ignore
         factory: Any = implicit_tls(world.tls, world.factory) if world.implicit_tls else world.factory
         port: Any = yield listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"), factory)
         self.addCleanup(port.stopListening)
