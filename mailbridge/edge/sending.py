@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
@@ -174,9 +175,13 @@ async def _connect(reactor: Any, server: Server, manner: Manner) -> Connection:
     seconds = manner.limits.get(Phase.CONNECT, LIMITS[Phase.CONNECT])
     local = server.host.startswith("/")
     options = server.trust.creator("localhost" if local else server.host) if server.tls != "off" else None
-    endpoint: UNIXClientEndpoint | HostnameEndpoint
+    endpoint: UNIXClientEndpoint | TCP4ClientEndpoint | TCP6ClientEndpoint | HostnameEndpoint
     if local:
         endpoint = UNIXClientEndpoint(reactor, server.host, timeout=seconds)
+    elif isIPAddress(server.host):  # an address needs no thread that looks it up
+        endpoint = TCP4ClientEndpoint(reactor, server.host, server.port, seconds, manner.bind)
+    elif isIPv6Address(server.host):
+        endpoint = TCP6ClientEndpoint(reactor, server.host, server.port, seconds, manner.bind)
     else:
         endpoint = HostnameEndpoint(reactor, server.host, server.port, timeout=seconds, bindAddress=manner.bind)
     factory = Factory.forProtocol(

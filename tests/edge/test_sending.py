@@ -25,6 +25,27 @@ SERVER = Server("mx.example", tls="off")
 REFUSE: Script = {"RCPT TO:<no@": (b"550 5.1.1 who\r\n",)}
 
 
+class NoNames(Network):
+    """A network without a name server."""
+
+    def resolveHostName(self, *arguments: Any, **more: Any) -> Any:
+        """Never asked."""
+        raise AssertionError(arguments)
+
+
+class AddressTests(SynchronousTestCase):
+    """Servers without a name."""
+
+    def test_address(self) -> None:
+        """A server that is named by its address is connected to without asking for it."""
+        for host in ("192.0.2.7", "2001:db8::7"):
+            network = NoNames()
+            network.servers[host, 25] = HostileFactory(network, {})
+            opening = open_session(network, Server(host, tls="off"), Manner("us.example"))
+            network.settle()
+            self.assertTrue(self.successResultOf(opening).usable)
+
+
 class SessionTests(SynchronousTestCase):
     """One server in memory."""
 
