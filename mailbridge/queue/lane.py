@@ -10,6 +10,8 @@ from attrs import define, evolve, field
 from mailbridge.store.changes import Delivery, Lane, LaneState, SetLane
 
 BATCH = 100  # deliveries of one claim
+FIRST = 2
+"""Attempts at once in a lane until one of them has reached its destination: dead hosts do not take up all room."""
 
 
 @define(eq=False)
@@ -17,8 +19,8 @@ class LaneWork:
     """The work in a lane. `backlog` are claimed deliveries by message, `running` counts attempts.
 
     `failures` in a row without reaching the destination; `troubled` until the next success: one delivery at a time is
-    tried then. `drained` says that the last claim found no more; `closing` that a change of the lane is on its way to
-    the store; `swept` when all of it was last looked through.
+    tried then; `reached` once an attempt came through. `drained` says that the last claim found no more; `closing` that
+    a change of the lane is on its way to the store; `swept` when all of it was last looked through.
     """
 
     lane: Lane
@@ -26,6 +28,7 @@ class LaneWork:
     running: int = 0
     failures: int = 0
     troubled: bool = False
+    reached: bool = False
     claiming: bool = False
     closing: bool = False
     drained: bool = False
@@ -49,13 +52,18 @@ class LaneWork:
 
     def may_start(self, concurrency: int) -> bool:
         """Whether an attempt may begin."""
-        return bool(self.backlog) and not self.closing and self.running < (1 if self.probing else concurrency)
+        return bool(self.backlog) and not self.closing and self.running < self._most(concurrency)
 
     def may_claim(self, concurrency: int) -> bool:
         """Whether more should be claimed."""
         if self.backlog or self.claiming or self.closing or self.drained:
             return False
-        return self.running < (1 if self.probing else concurrency)
+        return self.running < self._most(concurrency)
+
+    def _most(self, concurrency: int) -> int:
+        if self.probing:
+            return 1
+        return concurrency if self.reached else min(concurrency, FIRST)
 
     def pause(self, reason: str, not_before: float) -> SetLane:
         """A fault of our own side: nothing more before this time; the change that says so."""
@@ -78,6 +86,7 @@ class LaneWork:
 
     def _close(self, not_before: float) -> None:
         self.troubled = self.closing = self.drained = True
+        self.reached = False
         self.not_before = not_before
 
     def add(self, deliveries: Iterable[Delivery]) -> None:

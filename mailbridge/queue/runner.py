@@ -288,6 +288,7 @@ class Runner:
         fault = next((outcome for _, outcome in results if isinstance(outcome, RouteFailure)), None)
         first = results[0][1]
         down = first if all(isinstance(each, TransientFailure) and each.unreachable for _, each in results) else None
+        work.reached = work.reached or (fault is None and down is None)
         change: SetLane | None = None
         names = {"target": work.lane.target, "destination": work.lane.destination}
         if fault is not None:

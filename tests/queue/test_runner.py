@@ -236,6 +236,21 @@ class LaneTests(World, SynchronousTestCase):
             self.go()
         self.assertEqual((self.target.most, len(self.target.attempts), self.waiting()), (2, 7, []))
 
+    def test_first_attempts(self):
+        """A destination that has not answered yet gets two attempts at once, so dead ones do not take up all room."""
+        answers = []
+        self.target.allowed = 5
+        self.target.answer = lambda message, deliveries, lane: answers.append(
+            (Deferred(), deliveries)) or answers[-1][0]
+        for number in range(9):
+            self.queue("a@x", queue_id=f"m{number}")
+        self.run_queue()
+        self.assertEqual(len(answers), 2)
+        deferred, deliveries = answers.pop(0)
+        deferred.callback({each.id: OK for each in deliveries})
+        self.go()
+        self.assertEqual(len(answers), 5)
+
     def test_dead_lane_delays_nobody(self):
         """A lane whose target hangs does not hold up the others."""
         self.target.answer = lambda message, deliveries, lane: (
