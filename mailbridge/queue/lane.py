@@ -32,6 +32,7 @@ class LaneWork:
     claiming: bool = False
     closing: bool = False
     drained: bool = False
+    fault: str = ""
     not_before: float = 0.0
     swept: float = 0.0
 
@@ -67,6 +68,7 @@ class LaneWork:
 
     def pause(self, reason: str, not_before: float) -> SetLane:
         """A fault of our own side: nothing more before this time; the change that says so."""
+        self.fault = reason
         self._close(not_before)
         return SetLane(self.lane.id, LaneState.PAUSED, reason, not_before)
 
@@ -75,12 +77,13 @@ class LaneWork:
         if not self.troubled:
             self.swept = now
         self.failures += 1
+        self.fault = ""
         self._close(not_before)
         return SetLane(self.lane.id, LaneState.OPEN, f"cannot be reached: {reason}", not_before)
 
     def reopen(self) -> SetLane:
         """It works again; the change that says so."""
-        self.troubled, self.failures, self.not_before = False, 0, 0.0
+        self.troubled, self.failures, self.fault, self.not_before = False, 0, "", 0.0
         self.lane = evolve(self.lane, state=LaneState.OPEN, reason="")
         return SetLane(self.lane.id, LaneState.OPEN)
 

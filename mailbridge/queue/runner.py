@@ -292,7 +292,7 @@ class Runner:
         change: SetLane | None = None
         names = {"target": work.lane.target, "destination": work.lane.destination}
         if fault is not None:
-            if not work.probing:
+            if fault.reason != work.fault:  # once for each cause, and once after a start
                 self._log.error("ALARM: {target} {destination} is paused, nothing bounces: {reason}",
                                 reason=fault.reason, **names)
             change = work.pause(fault.reason, now + self.schedule.pause)

@@ -3,6 +3,7 @@
 import itertools
 
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.address import NULL
@@ -336,6 +337,29 @@ class LaneTests(World, SynchronousTestCase):
         self.target.answer = OK
         self.go(301)
         self.assertEqual((self.waiting(), self.lane().reason), ([], ""))
+
+    def test_alarm_is_told(self):
+        """The log has the alarm once: also of a lane that was in trouble before, and again after a restart."""
+        told = []
+
+        def observe(event):
+            if (event.get("log_format") or "").startswith("ALARM"):
+                told.append(event["reason"])
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.target.answer = DOWN
+        self.queue("a@x")
+        self.run_queue()
+        self.assertEqual(told, [])
+        self.target.answer = LOGIN
+        self.go(HOUR)
+        self.assertEqual((self.lane().state, told), (LaneState.PAUSED, ["login refused"]))
+        self.successResultOf(self.runner.stop())
+        self.runner = self.new_runner()
+        self.run_queue()
+        self.go(HOUR)
+        self.assertEqual(told, ["login refused"] * 2)
 
     def test_new_mail_does_not_wake_a_paused_lane(self):
         """Mail that comes for a paused lane waits too."""
