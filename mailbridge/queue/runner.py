@@ -290,18 +290,17 @@ class Runner:
         down = first if all(isinstance(each, TransientFailure) and each.unreachable for _, each in results) else None
         work.reached = work.reached or (fault is None and down is None)
         change: SetLane | None = None
-        names = {"target": work.lane.target, "destination": work.lane.destination}
+        name = f"{work.lane.target} {work.lane.destination}".rstrip()
         if fault is not None:
             if fault.reason != work.fault:  # once for each cause, and once after a start
-                self._log.error("ALARM: {target} {destination} is paused, nothing bounces: {reason}",
-                                reason=fault.reason, **names)
+                self._log.error("ALARM: {lane} is paused, nothing bounces: {reason}", lane=name, reason=fault.reason)
             change = work.pause(fault.reason, now + self.schedule.pause)
         elif isinstance(down, TransientFailure):
             if work.not_before <= now:  # once for all attempts that ran at the same time
                 wait = self.schedule.wait(work.failures + 1, self._random())
                 change = work.back_off(str(down.reply), now, now + wait)
         elif work.probing:
-            self._log.info("{target} {destination} works again", **names)
+            self._log.info("{lane} works again", lane=name)
             change = work.reopen()
         sweep = down is not None and change is not None and now - work.swept >= self._sweep_apart()
         ending = await self._endings.of(message, results, work.lane, now, work.not_before if down else None)
