@@ -20,8 +20,8 @@ class LaneWork:
 
     `failures` in a row without reaching the destination; `troubled` until the next success: one delivery at a time is
     tried then; `reached` once an attempt came through. `drained` says that the last claim found no more; `closing` that
-    a change of the lane is on its way to the store; `swept` when all of it was last looked through; `fault` is why it is
-    paused, once the log was told.
+    a change of the lane is on its way to the store; `swept` when all of it was last looked through; `fault` is why it
+    is paused, once the log was told.
     """
 
     lane: Lane
