@@ -148,7 +148,9 @@ class Trace:
         first = row
         while first and not self.frames[first - 1].commit:
             first -= 1
-        page = self.frames[row].page
+        # A page that SQLite has split keeps stale octets of rows that went to its neighbour: look where the content is.
+        named = [frame.page for frame in self.frames[row:last + 1] if name in frame.page.octets]
+        page = next((each for each in named if octets in each.octets), named[0])
         chain = Chain()
         if octets in page.octets:
             chain.links.append(("row with content to the log", page))
