@@ -1,6 +1,6 @@
 """Rate from end to end: receive, commit and relay to smtp-sink, for one and for 100 destinations, beside Postfix.
 
-    python bench/relay.py [--count 2000] [--rounds 3] [--size 2048] [--sessions 10] [--folder FOLDER] [--bridge-only]
+    python bench/relay.py [--count 4000] [--rounds 3] [--size 2048] [--sessions 10] [--folder FOLDER] [--bridge-only]
 
 The bridge and a private Postfix, both up all the time, take turns: 10 sessions of one client hand in `--count` messages
 to one recipient each, and the time runs until smtp-sink has got every one. Three cases:
@@ -198,7 +198,7 @@ def run(folder: Path, options: argparse.Namespace) -> int:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=2048)
     parser.add_argument("--sessions", type=int, default=10)
