@@ -67,11 +67,12 @@ SENDER_OK = Reply(250, "2.1.0", "Sender OK")
 RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
 CHUNK_OK = Reply(250, "2.0.0", "Chunk taken")
 LOGGED_IN = Reply(235, "2.7.0", "Login accepted")
+NOTHING_WAITS = Reply(251, "2.0.0", "Nothing waits for that domain")
 BYE = Reply(221, "2.0.0", "Goodbye")
 CANNOT_VERIFY = Reply(252, "2.1.5", "Not verified here; send it, and delivery will be tried")
 HELP = Reply(
     214, "2.0.0",
-    "HELO EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\nmailbridge speaks SMTP as in RFC 5321",
+    "HELO EHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY ETRN HELP QUIT\nmailbridge speaks SMTP as in RFC 5321",
 )
 READY_FOR_TLS = Reply(220, "2.0.0", "Ready for the TLS handshake")
 SEND_DATA = Reply(354, "", "Send the message; end it with a line that is only a dot")
@@ -87,6 +88,8 @@ FAULT = Reply(421, "4.3.0", "A fault on this side; try again later")
 NOT_NOW = Reply(451, "4.3.0", "A fault on this side; nothing was accepted, try again later")
 STORE_FULL = Reply(452, "4.3.1", "No room to store mail; try again later")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients; send the rest in another message")
+ETRN_UNAVAILABLE = Reply(458, "4.3.0", "The queue cannot be told just now")
+ETRN_REFUSED = Reply(459, "4.7.1", "The queue is for listed and logged-in clients")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Login is not possible just now; try again later")
 LOGIN_LATER = Reply(454, "4.7.0", "Too many wrong passwords from here; try again later")
 

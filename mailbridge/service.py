@@ -252,7 +252,9 @@ class Bridge(Service):
         return wanted
 
     def _smtp_factory(self, settings: Any, implicit: bool) -> SMTPServerFactory:
-        return SMTPServerFactory(settings, self.sessions, self.reactor, self.intake, self.login, self.tls, implicit)
+        return SMTPServerFactory(
+            settings, self.sessions, self.reactor, self.intake, self.login, self.tls, implicit, self.ways.etrn
+        )
 
     def _pop3_factory(self, settings: Any, implicit: bool) -> POP3ServerFactory:
         return POP3ServerFactory(settings, self.sessions, self.reactor, os.urandom, self.login, self.tls, implicit)

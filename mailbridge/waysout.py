@@ -20,6 +20,7 @@ from mailbridge.config import rooms
 from mailbridge.config.model import Config
 from mailbridge.interfaces import IBounce, IRouter, IStore
 from mailbridge.queue.runner import Runner
+from mailbridge.store.changes import RetryNow, Selection
 from mailbridge.target.mx import MailExchangers
 from mailbridge.target.relay import Relay, RelayPlan
 
@@ -71,6 +72,11 @@ class WaysOut:
     def start(self) -> None:
         """Begin to deliver."""
         self.runner.start()
+
+    def etrn(self, domain: str) -> Deferred[int]:
+        """Try at once what waits for a domain (RFC 1985), whatever its lane; fires with how many deliveries."""
+        committed: Deferred[Any] = self._store.commit(RetryNow(Selection(recipient=f"@{domain}")))
+        return committed.addCallback(lambda receipts: receipts[0])
 
     def stop(self) -> Deferred[Any]:
         """Let attempts end, then close all connections."""

@@ -19,10 +19,10 @@ from twisted.mail import smtp
 from twisted.python.failure import Failure
 
 from mailbridge import reply
-from mailbridge.accounts.login import LoginLater, WrongPassword
 from mailbridge.address import Address
 from mailbridge.edge.foreign import as_intake
 from mailbridge.edge.session import Session
+from mailbridge.edge.smtp_replies import etrn_failed, etrn_reply, login_refused, same
 from mailbridge.edge.transport import set_no_delay, start_tls, tls_facts, unsent
 from mailbridge.envelope import MailParameters, Origin
 from mailbridge.interfaces import IIntake, ITransaction
@@ -256,7 +256,7 @@ class SMTPServer(Session, smtp.ESMTP):
         """Route a recipient."""
         assert self._transaction is not None
         answer = self._transaction.recipient(recipient, wishes)
-        return answer if isinstance(answer, Reply) else self._later(answer, _same)
+        return answer if isinstance(answer, Reply) else self._later(answer, same)
 
     def data(self) -> Reply | None:
         """Open the content."""
@@ -285,13 +285,19 @@ class SMTPServer(Session, smtp.ESMTP):
         transaction, self._transaction = self._transaction, None
         assert transaction is not None
         answer = transaction.finish()
-        return answer if isinstance(answer, Reply) else self._later(answer, _same)
+        return answer if isinstance(answer, Reply) else self._later(answer, same)
 
     def reset(self) -> None:
         """Forget the transaction."""
         transaction, self._transaction = self._transaction, None
         if transaction is not None:
             transaction.abort()
+
+    def etrn(self, domain: str) -> Reply | None:
+        """Let the queue try what waits for a domain; for trusted and logged-in clients only."""
+        if self.factory.etrn is None or not (self._trusted or self._user is not None):
+            return reply.ETRN_REFUSED
+        return self._later(self.factory.etrn(domain).addCallbacks(etrn_reply, etrn_failed), same)
 
     def mechanisms(self) -> tuple[str, ...]:
         """SASL mechanisms on offer at this moment."""
@@ -314,7 +320,7 @@ class SMTPServer(Session, smtp.ESMTP):
         """Ask the portal."""
         assert self.factory.login is not None
         avatar = self.factory.login.login(credentials, self.peer, smtp.IMessageDelivery)
-        return self._later(avatar.addCallbacks(self._logged_in, _login_refused), _same)
+        return self._later(avatar.addCallbacks(self._logged_in, login_refused), same)
 
     def _logged_in(self, avatar: tuple[Any, Any, Any]) -> Reply:
         _, delivery, self._logout = avatar
@@ -331,16 +337,3 @@ class SMTPServer(Session, smtp.ESMTP):
         self._server.normalise = self.factory.settings.normalise and self._trusted
         if logout is not None:
             logout()
-
-
-def _same(answer: Reply) -> Reply:
-    return answer
-
-
-def _login_refused(failure: Failure) -> Reply:
-    if failure.check(WrongPassword):
-        return reply.WRONG_PASSWORD
-    if failure.check(LoginLater):
-        return reply.LOGIN_LATER
-    SMTPServer._log.failure("a login could not be judged", failure)
-    return reply.AUTH_UNAVAILABLE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.mail import smtp
 
@@ -36,6 +38,7 @@ class SMTPServerFactory(smtp.SMTPFactory):
 
     `anonymous` answers before a login: our IIntake or any IMessageDelivery; None: everybody has to log in. `login` is
     None when nobody can. `tls` is needed for STARTTLS, `implicit_tls` says that `edge.transport.implicit_tls` wraps us.
+    `etrn(domain)` makes the queue try what waits for a domain and fires with how many deliveries that are.
     """
 
     protocol: Any = SMTPServer
@@ -50,6 +53,7 @@ class SMTPServerFactory(smtp.SMTPFactory):
         login: Login | None = None,
         tls: CurrentTLS | None = None,
         implicit_tls: bool = False,
+        etrn: Callable[[str], Deferred[int]] | None = None,
     ) -> None:
         smtp.SMTPFactory.__init__(self)
         self.settings = settings
@@ -59,6 +63,7 @@ class SMTPServerFactory(smtp.SMTPFactory):
         self.login = login
         self.tls = tls
         self.implicit_tls = implicit_tls
+        self.etrn = etrn
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A session; who it is for is looked at when its connection stands."""

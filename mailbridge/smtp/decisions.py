@@ -39,6 +39,9 @@ class Decisions(Protocol):
     def reset(self) -> None:
         """The transaction is over without mail."""
 
+    def etrn(self, domain: str) -> Reply | None:
+        """Try now what waits for a domain (RFC 1985)."""
+
     def mechanisms(self) -> tuple[str, ...]:
         """SASL mechanisms on offer just now."""
 

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from mailbridge import reply
-from mailbridge.address import Address, parse_path
+from mailbridge.address import Address, parse_mailbox, parse_path
 from mailbridge.envelope import NO_PARAMETERS, MailParameters
 from mailbridge.errors import AddressError, MailbridgeError
 from mailbridge.reply import Reply
@@ -144,6 +144,14 @@ def parse_bdat(argument: bytes) -> tuple[int, bool]:
     if not match:
         raise CommandError(reply.SYNTAX)
     return int(match.group(1)), match.group(2) is not None
+
+
+def parse_etrn(argument: bytes) -> str:
+    """The domain of ETRN (RFC 1985 5.2), `@` for it and its subdomains taken as the domain. Raises CommandError."""
+    try:
+        return parse_mailbox(b"x@" + argument.strip(b" ").removeprefix(b"@")).domain
+    except AddressError:
+        raise CommandError(reply.SYNTAX) from None
 
 
 def parse_helo(argument: bytes) -> str:

@@ -8,7 +8,6 @@ Commands are a table (`VERBS`). Whatever a peer sends, the session answers or cl
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from mailbridge import reply
 from mailbridge.reply import Reply
@@ -17,29 +16,11 @@ from mailbridge.sasl.values import Cancelled, Challenge, SASLError
 from mailbridge.smtp.conversation import Conversation
 from mailbridge.smtp.data import IncomingContent
 from mailbridge.smtp.decisions import Decisions, ServerSettings
-from mailbridge.smtp.grammar import CommandError, parse_bdat, parse_helo, parse_mail, parse_rcpt
+from mailbridge.smtp.extensions import extensions, greeting
+from mailbridge.smtp.grammar import CommandError, parse_bdat, parse_etrn, parse_helo, parse_mail, parse_rcpt
 
 # Parameters may lengthen a line: SIZE, BODY, SMTPUTF8 and AUTH of MAIL, NOTIFY and an ORCPT of 500 characters of RCPT.
 PARAMETER_OCTETS = 1024
-
-
-@lru_cache(maxsize=64)
-def _greeting(settings: ServerSettings) -> Reply:
-    return Reply(220, "", f"{settings.hostname} {settings.greeting}")
-
-
-@lru_cache(maxsize=256)
-def _extensions(settings: ServerSettings, in_clear: bool, mechanisms: tuple[str, ...]) -> Reply:
-    """The answer to EHLO (RFC 5321 4.1.1.1), made once for each state a session can be in."""
-    lines = [
-        settings.hostname, "PIPELINING", f"SIZE {settings.limits.message_size}", "8BITMIME", "SMTPUTF8", "CHUNKING",
-        "ENHANCEDSTATUSCODES", "DSN", "HELP",
-    ]
-    if settings.starttls != "off" and in_clear:
-        lines.append("STARTTLS")
-    if mechanisms:
-        lines.append("AUTH " + " ".join(mechanisms))
-    return Reply(250, "", "\n".join(lines))
 
 
 class Server(Conversation):
@@ -81,7 +62,7 @@ class Server(Conversation):
 
     def greet(self) -> bytes:
         """The opening of the session."""
-        return _greeting(self._settings).wire
+        return greeting(self._settings).wire
 
     def tls_started(self) -> None:
         """The handshake begins: nothing said before it counts (RFC 3207 4.2)."""
@@ -126,7 +107,7 @@ class Server(Conversation):
             self._count_junk()
             return
         mechanisms = () if self.logged_in else self._decisions.mechanisms()
-        self._reply(_extensions(self._settings, not self.tls, mechanisms))
+        self._reply(extensions(self._settings, not self.tls, mechanisms))
         self._count_junk()
 
     def _ehlo(self, argument: bytes) -> None:
@@ -262,6 +243,14 @@ class Server(Conversation):
         self._reply(reply.CANNOT_VERIFY if argument.strip() else reply.SYNTAX)
         self._count_junk()
 
+    def _etrn(self, argument: bytes) -> None:
+        if not self._helo:
+            raise CommandError(reply.NEED_HELO)
+        if self._sender_given:
+            raise CommandError(reply.BAD_SEQUENCE)
+        self._count_junk()
+        self._ask(self._decisions.etrn(parse_etrn(argument)), self._fail)
+
     def _help(self, argument: bytes) -> None:
         self._reply(reply.HELP)
         self._count_junk()
@@ -337,6 +326,7 @@ VERBS: dict[bytes, Callable[[Server, bytes], None]] = {
     b"RSET": Server._rset,
     b"NOOP": Server._noop,
     b"VRFY": Server._vrfy,
+    b"ETRN": Server._etrn,
     b"HELP": Server._help,
     b"QUIT": Server._quit,
     b"STARTTLS": Server._starttls,

@@ -617,3 +617,26 @@ class ReloadTests(SynchronousTestCase):
         world = World()
         world.factory.settings = evolve(world.settings, auth="off")
         self.assertNotIn(b"AUTH", world.connect(LOOPBACK).say(b"EHLO x\r\n"))
+
+
+class QueueTests(SynchronousTestCase):
+    """ETRN (RFC 1985)."""
+
+    def test_etrn(self) -> None:
+        """A listed client makes the queue try what waits for a domain and hears how much that is; no stranger may."""
+        world = World()
+        asked: list[str] = []
+        counts = [succeed(3), succeed(0), fail(StoreError("no disk"))]
+        self.assertEqual(world.connect(TRUSTED).say(b"HELO x\r\nETRN a.org\r\n").splitlines()[-1] + b"\r\n",
+                         reply.ETRN_REFUSED.wire)
+        world.factory.etrn = lambda domain: (asked.append(domain), counts.pop(0))[1]
+        client = world.connect(TRUSTED)
+        client.say(b"HELO x\r\n")
+        self.assertEqual(client.say(b"ETRN a.org\r\n"), b"253 2.0.0 Trying 3 that waited\r\n")
+        self.assertEqual(client.say(b"ETRN b.org\r\n"), reply.NOTHING_WAITS.wire)
+        self.assertEqual(client.say(b"ETRN c.org\r\n"), reply.ETRN_UNAVAILABLE.wire)
+        self.assertEqual(len(self.flushLoggedErrors(StoreError)), 1)
+        stranger = world.connect(STRANGER)
+        stranger.say(b"HELO x\r\n")
+        self.assertEqual(stranger.say(b"ETRN d.org\r\n"), reply.ETRN_REFUSED.wire)
+        self.assertEqual(asked, ["a.org", "b.org", "c.org"])

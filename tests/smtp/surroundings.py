@@ -64,6 +64,10 @@ class Surroundings:
         self.resets += 1
         self._content = b""
 
+    def etrn(self, domain: str) -> Reply | None:
+        self.asked.append(f"etrn {domain}")
+        return reply.NOTHING_WAITS
+
     def mechanisms(self) -> tuple[str, ...]:
         return self.offered
 
