@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from mailbridge.service import Bridge
 EX_SOFTWARE = 70
 EX_CONFIG = 78
 LAST_WORDS_SECONDS = 1.0
+MOST_DESCRIPTORS = 65_536
 COLLECTOR_THRESHOLDS = (20_000, 20, 20)
 
 
@@ -70,6 +72,7 @@ class Daemon(Service):
             print(f"mailbridge: {error}", file=sys.stderr, flush=True)
             raise SystemExit(EX_CONFIG) from None
         _tune_collector()
+        _raise_descriptor_limit()
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
         Service.startService(self)
 
@@ -100,6 +103,14 @@ def _tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+def _raise_descriptor_limit() -> None:
+    """As many open files as the system lets this user have: 1,000 sessions and the relays need more than 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def makeService(options: Options) -> IService:

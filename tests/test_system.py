@@ -9,6 +9,8 @@ import smtplib
 import socket
 import ssl
 import time
+from pathlib import Path
+from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -145,6 +147,15 @@ class SystemTests(SynchronousTestCase):
         bridge.path.write_text(bridge.path.read_text().replace(extra, ""))
         self.assertEqual(bridge.ask("reload"), {"notes": []})
         self.assertRaises(ConnectionRefusedError, smtplib.SMTP, "127.0.0.1", port)
+
+    @skipUnless(Path("/proc/self/limits").exists(), "needs /proc")
+    def test_open_files(self) -> None:
+        """The bridge takes as many open files as it may have, up to 65,536."""
+        bridge = self.bridge()
+        limits = Path(f"/proc/{bridge.pid}/limits").read_text()
+        soft, hard = next(line.split()[3:5] for line in limits.splitlines() if line.startswith("Max open files"))
+        self.assertEqual(soft, hard if hard != "unlimited" and int(hard) < 65_536 else soft)
+        self.assertTrue(soft == "unlimited" or int(soft) >= min(65_536, int(hard) if hard != "unlimited" else 65_536))
 
     def test_orderly_stop(self) -> None:
         """SIGTERM says 421 to those who wait, lets a message in progress end, and leaves nothing locked."""
