@@ -81,16 +81,17 @@ class DotUnstuffer:
     def feed(self, chunk: bytes) -> tuple[bytes, bytes | None]:
         """(octets of the text, None while the end was not seen, else what follows the end mark)."""
         data = self._held + chunk
-        end = data.find(b"\r\n.\r\n")
+        dot = data.find(b"\r\n.")  # one search for what ends a text and for what was stuffed
+        end = data.find(b"\r\n.\r\n", dot) if dot >= 0 else -1
         if end >= 0:
-            return self._give(data[:end + 2]), data[end + 5:]
+            return self._give(data[:end + 2], dot < end), data[end + 5:]
         keep = self._possible_end(data)
         self._held = data[len(data) - keep:]
-        return self._give(data[:len(data) - keep]), None
+        return self._give(data[:len(data) - keep], dot >= 0), None
 
-    def _give(self, data: bytes) -> bytes:
+    def _give(self, data: bytes, dotted: bool) -> bytes:
         # `data` is a whole number of decisions: no CR LF dot straddles its end.
-        if b"\r\n." in data:
+        if dotted:
             data = data.replace(b"\r\n.", b"\r\n")
         if self._first and len(data) >= 2:
             self._first = False

@@ -22,7 +22,9 @@ from mailbridge.store.appender import Appender, Stream, Task
 
 SMALL = 16 * 1024
 BLOCK = 64 * 1024
-IN_FLIGHT = 4
+IN_FLIGHT = 16  # blocks of one writer: they go on while others are synced
+CROWDED = 512  # blocks of all writers (32 MiB); from here on one writer has no more than
+IN_FLIGHT_CROWDED = 4
 DESCRIPTORS = 64
 
 
@@ -32,12 +34,17 @@ class Segments:
     def __init__(self, folder: Path, appender: Appender) -> None:
         self._folder = folder
         self._appender = appender
+        self.in_flight = 0
         self._descriptors: OrderedDict[int, int] = OrderedDict()
         self._pins: dict[int, int] = {}
         self._doomed: set[int] = set()
         self._open: dict[ContentWriter, int] = {}
         self._finished: dict[tuple[Extent, ...], ContentWriter] = {}
         self._stopped = False
+
+    def allowance(self) -> int:
+        """How many blocks one writer may have under way just now."""
+        return IN_FLIGHT if self.in_flight < CROWDED else IN_FLIGHT_CROWDED
 
     def writer(self) -> ContentWriter:
         """A writer for the content of one message."""
@@ -216,7 +223,7 @@ class ContentWriter:
         self._held += len(octets)
         if self._held >= BLOCK:
             self._give(False)
-            if self._in_flight > IN_FLIGHT:
+            if self._in_flight > self._segments.allowance():
                 deferred: Deferred[None] = Deferred()
                 self._room.append(deferred)
                 return deferred
@@ -232,14 +239,16 @@ class ContentWriter:
             self._stream = self._segments.begun(self)
         stream = self._stream
         self._in_flight += 1
+        self._segments.in_flight += 1
         deferred: Deferred[Content] = Deferred()
 
         def done(result: Content | StoreError | None) -> None:
             self._in_flight -= 1
+            self._segments.in_flight -= 1
             if isinstance(result, StoreError):
                 self._failure = result
                 self._segments.forget(self, ())
-            if self._in_flight <= IN_FLIGHT // 2:
+            if self._in_flight <= self._segments.allowance() // 2:
                 room, self._room = self._room, []
                 for waiting in room:
                     waiting.callback(None)

@@ -13,6 +13,7 @@ from mailbridge.limits import KIB
 from mailbridge.store import appender
 from mailbridge.store.changes import Accept, AddUser, Unlink
 from mailbridge.store.check import check_store
+from mailbridge.store.segments import CROWDED, IN_FLIGHT, IN_FLIGHT_CROWDED
 from tests.store.test_sqlite import OpenStore
 from tests.store.values import CREDENTIALS, envelope
 
@@ -139,12 +140,29 @@ class SegmentTests(OpenStore, SynchronousTestCase):
         """A writer that is faster than the disk is asked to wait after a few blocks, and goes on later."""
         self.disk.gate.clear()
         writer = self.store.content()
-        pauses = [writer.write(b"x" * 64 * KIB) for _ in range(5)]
-        self.assertEqual(pauses[:4], [None] * 4)
-        self.assertFalse(pauses[4].called)
+        *free, last = [writer.write(b"x" * 64 * KIB) for _ in range(IN_FLIGHT + 1)]
+        self.assertEqual(free, [None] * IN_FLIGHT)
+        self.assertFalse(last.called)
         self.disk.gate.set()
-        self.wait(pauses[4])
-        self.assertEqual(self.wait(writer.finish()).size, 320 * KIB)
+        self.wait(last)
+        self.assertEqual(self.wait(writer.finish()).size, (IN_FLIGHT + 1) * 64 * KIB)
+
+    def test_back_pressure_of_a_crowd(self):
+        """Where many write at once each may be less far ahead of the disk: all of them together are bounded."""
+        self.disk.gate.clear()
+        block = b"x" * 64 * KIB
+        crowd = [self.store.content() for _ in range(CROWDED // IN_FLIGHT)]
+        pauses = [writer.write(block) for writer in crowd for _ in range(IN_FLIGHT)]
+        self.assertEqual(pauses[:-1], [None] * (CROWDED - 1))
+        late = self.store.content()
+        *free, last = [late.write(block) for _ in range(IN_FLIGHT_CROWDED + 1)]
+        self.assertEqual(free, [None] * IN_FLIGHT_CROWDED)
+        self.assertFalse(last.called)
+        for writer in crowd:
+            writer.abort()
+        self.disk.gate.set()
+        self.wait(last)
+        self.assertEqual(self.wait(late.finish()).size, (IN_FLIGHT_CROWDED + 1) * 64 * KIB)
 
     def test_roll(self):
         """A message can begin in one segment and end in the next; every size across the border is whole."""
@@ -202,9 +220,9 @@ class SegmentTests(OpenStore, SynchronousTestCase):
         self.disk.gate.clear()
         self.disk.write_error = OSError(errno.ENOSPC, "no room")
         writer = self.store.content()
-        pauses = [writer.write(b"x" * 64 * KIB) for _ in range(5)]
+        *_, last = [writer.write(b"x" * 64 * KIB) for _ in range(IN_FLIGHT + 1)]
         self.disk.gate.set()
-        self.wait(pauses[4])
+        self.wait(last)
         self.assertRaises(StoreFull, writer.write, b"more")
         self.assertRaises(StoreFull, self.wait, writer.finish())
 
