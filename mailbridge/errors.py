@@ -33,10 +33,6 @@ class MaildropInUse(MailbridgeError):
     """Another session has the maildrop (RFC 1939 section 8, `[IN-USE]` of RFC 2449)."""
 
 
-class ContentTooLarge(MailbridgeError):
-    """More octets were written than the limit allows."""
-
-
 class StartError(MailbridgeError):
     """mailbridge cannot start, or a command cannot run: one line that says which thing and what to do (exit 78)."""
 

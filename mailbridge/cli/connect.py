@@ -33,15 +33,6 @@ T = TypeVar("T")
 Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 
-def run_operation(config: Config, command: str, arguments: dict[str, Any]) -> Any:
-    """The result of one operation, by the running bridge or without one. Runs the reactor: once in a process."""
-
-    async def work(ask: Ask) -> Any:
-        return await ask(command, arguments)
-
-    return converse(config, work)
-
-
 def converse(config: Config, work: Callable[[Ask], Coroutine[Any, Any, T]]) -> T:
     """What `work(ask)` returns or raises. Runs the reactor: once in a process."""
     from twisted.internet import reactor

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -60,16 +62,15 @@ class Listeners:
     def close(self, listener: Listener) -> Deferred[None]:
         """Stop listening; open sessions stay."""
         self.all.remove(listener)
-        done: Deferred[None] = DeferredList([])  # type: ignore[assignment]
-        if listener.port is not None:
-            stopped = listener.port.stopListening()
-            if isinstance(stopped, Deferred):
-                done = stopped
-        return done
+        if listener.port is None:
+            return succeed(None)
+        stopped: Deferred[None] | None = listener.port.stopListening()
+        return succeed(None) if stopped is None else stopped
 
-    def close_all(self) -> Deferred[object]:
+    def close_all(self) -> Deferred[Any]:
         """Stop listening everywhere."""
-        return DeferredList([self.close(listener) for listener in list(self.all)])  # type: ignore[return-value]
+        closed: list[Deferred[Any]] = [self.close(listener) for listener in list(self.all)]
+        return DeferredList(closed)
 
 
 def _cannot(listener: Listener, error: BaseException) -> str:
