@@ -74,7 +74,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mailbridge.header import end_of_header, fields
+from mailbridge.message.header import end_of_header, fields
 from mailbridge.sendmail import SendFailure, sendmessage
 from mailbridge.testing.hostile import HostileFactory, Script, ehlo
 

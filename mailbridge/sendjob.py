@@ -14,12 +14,12 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import Cooperator
 
 from mailbridge.clock import rfc5322_date
-from mailbridge.compose import Composed, ComposeError, Wishes, compose
 from mailbridge.edge.connection import EarlyAnswer
 from mailbridge.edge.sending import Conversation, Login, Manner, Server, open_session, say_ignored
 from mailbridge.errors import AddressError
-from mailbridge.header import end_of_header, fields
-from mailbridge.recode import CannotRecode, recoded, survey
+from mailbridge.message.compose import Composed, ComposeError, Wishes, compose
+from mailbridge.message.header import end_of_header, fields
+from mailbridge.message.recode import CannotRecode, recoded, survey
 from mailbridge.sasl.client import ClientMechanism, External, OAuthBearer, XOAuth2, for_password
 from mailbridge.sendresult import Kind, Refusal, SendFailure, SendResult, code_of, kind_of
 from mailbridge.smtp.answer import Answer

@@ -15,16 +15,15 @@ LONGEST = 350
 
 VALUES, PURE, ADAPTERS, ASSEMBLY = range(4)
 _ROOMS = {
-    "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
+    "message": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
     "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS,
     "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
 }
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
-                     "clock", "header", "interfaces", "randomness", "routing.route", "store.changes", "store.users"),
-                    VALUES),
-    **dict.fromkeys(("mailboxes", "compose", "words", "parts", "recode"), PURE),
+                     "clock", "message.header", "interfaces", "randomness", "routing.route", "store.changes",
+                     "store.users"), VALUES),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
     **dict.fromkeys(("service", "tap", "testing", "waysout"), ASSEMBLY),
 }

@@ -17,8 +17,8 @@ from mailbridge.admin import names
 from mailbridge.admin.arguments import Arguments
 from mailbridge.admin.messages import Kind, OperationError, usage
 from mailbridge.admin.plain import plain
-from mailbridge.header import end_of_header
 from mailbridge.interfaces import IStore
+from mailbridge.message.header import end_of_header
 from mailbridge.store.changes import (
     Discard,
     Hold,

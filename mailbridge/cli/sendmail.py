@@ -26,9 +26,9 @@ from mailbridge.cli.sendmailoptions import SendmailOptions, parse
 from mailbridge.cli.submission import Submission, read_submission
 from mailbridge.config.find import SYSTEM, find_config
 from mailbridge.errors import AddressError, ConfigError, MailbridgeError, StartError
-from mailbridge.header import end_of_header, fields
 from mailbridge.lines import Normaliser
-from mailbridge.mailboxes import parse_mailboxes
+from mailbridge.message.header import end_of_header, fields
+from mailbridge.message.mailboxes import parse_mailboxes
 from mailbridge.sendmail import Kind, SendFailure, SendResult, Trust, sendmessage
 
 PROGRAM = "sendmail"

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from mailbridge.clock import rfc5322_date
 from mailbridge.envelope import MailParameters
-from mailbridge.header import end_of_header
+from mailbridge.message.header import end_of_header
 from mailbridge.queue.fate import Action, Fate
 from mailbridge.queue.quoting import one_line, subject
 from mailbridge.queue.returned import Part, header_alone, whole_message

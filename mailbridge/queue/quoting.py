@@ -9,7 +9,7 @@ import re
 from email.header import decode_header
 from textwrap import wrap
 
-from mailbridge.header import fields
+from mailbridge.message.header import fields
 
 _LONGEST_SUBJECT = 500  # octets that are looked at
 _WIDTH = 70

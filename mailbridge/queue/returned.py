@@ -6,7 +6,7 @@ from binascii import b2a_qp
 
 from attrs import frozen
 
-from mailbridge.header import end_of_header
+from mailbridge.message.header import end_of_header
 
 _LONGEST_HEADER = 32 * 1024
 _LONGEST_LINE = 998  # octets without CR LF, RFC 5322 2.1.1

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailbridge import header, reply
+from mailbridge import reply
 from mailbridge.address import Address
 from mailbridge.clock import rfc5322_date
 from mailbridge.content import Content
@@ -24,6 +24,7 @@ from mailbridge.envelope import Envelope, MailParameters, Origin
 from mailbridge.errors import StoreFull
 from mailbridge.interfaces import IBounce, IContentWriter, IIntake, IRouter, IStore, ITransaction
 from mailbridge.limits import Limits
+from mailbridge.message import header
 from mailbridge.received import maildrop_size, received_header
 from mailbridge.reply import Reply
 from mailbridge.routing.directory import Directory

@@ -21,9 +21,9 @@ from mailbridge.edge.clienttls import Trust
 from mailbridge.edge.connection import Interrupted
 from mailbridge.edge.sending import Conversation, Manner, Server, open_session
 from mailbridge.interfaces import IStore, ITarget
+from mailbridge.message.recode import CannotRecode
 from mailbridge.outcome import Outcome
 from mailbridge.queue.verdict import Trouble, Way, judge
-from mailbridge.recode import CannotRecode
 from mailbridge.routing.route import RELAY
 from mailbridge.smtp.client import Refused
 from mailbridge.smtp.steps import Phase

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from mailbridge.content import Content
 from mailbridge.interfaces import IStore
-from mailbridge.recode import Plan, recoded, survey
+from mailbridge.message.recode import Plan, recoded, survey
 
 CHUNK = 64 * 1024
 _RECODE_CHUNK = 16 * 1024  # grows to three times that at the most

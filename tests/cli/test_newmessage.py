@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.admin.messages import OperationError
 from mailbridge.cli.newmessage import Attachment, checked_header, encoded_words, field, file_name, new_message
-from mailbridge.header import end_of_header, fields
 from mailbridge.lines import has_bare_newline
+from mailbridge.message.header import end_of_header, fields
 
 OLD = policy.compat32
 

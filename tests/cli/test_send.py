@@ -17,8 +17,8 @@ from mailbridge.admin.messages import OperationError
 from mailbridge.cli.main import parser
 from mailbridge.cli.send import Progress, send
 from mailbridge.cli.sendoptions import Here, keywords
-from mailbridge.compose import Wishes, compose
 from mailbridge.errors import StartError
+from mailbridge.message.compose import Wishes, compose
 from mailbridge.sendmail import Kind, Phase, Refusal, SendFailure, SendResult, Trust, sendmessage
 
 SENT = SendResult("mx:25", "250 2.0.0 taken", (), "TLSv1.3 X", "SCRAM-SHA-256", "ctx", ("<- 220 hi\x1b",))

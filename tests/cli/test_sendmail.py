@@ -22,10 +22,10 @@ from mailbridge.admin.messages import OperationError
 from mailbridge.cli.sendmail import Caller, TooLarge, caller, config_path, hand_in, prepare, read_message
 from mailbridge.cli.sendmailoptions import parse
 from mailbridge.cli.submission import Submission
-from mailbridge.compose import Wishes, compose
 from mailbridge.config.find import SYSTEM
 from mailbridge.errors import AddressError, ConfigError
 from mailbridge.lines import has_bare_newline
+from mailbridge.message.compose import Wishes, compose
 from mailbridge.sendmail import Kind, Refusal, SendFailure, SendResult
 from tests.running import BASIC, ROOT, RunningBridge, short_folder
 

@@ -13,7 +13,7 @@ from enum import Enum
 from attrs import define, frozen
 
 from mailbridge.errors import MailbridgeError
-from mailbridge.header import end_of_header, fields
+from mailbridge.message.header import end_of_header, fields
 
 MOST_PARTS = 1000
 MOST_DEPTH = 50

@@ -14,10 +14,10 @@ from attrs import field, frozen
 
 from mailbridge.address import NULL, Address
 from mailbridge.errors import AddressError, MailbridgeError
-from mailbridge.header import end_of_header, fields
 from mailbridge.lines import Normaliser
-from mailbridge.mailboxes import parse_mailboxes
-from mailbridge.words import encoded
+from mailbridge.message.header import end_of_header, fields
+from mailbridge.message.mailboxes import parse_mailboxes
+from mailbridge.message.words import encoded
 
 _NAME = re.compile(r"[!-9;-~]{1,76}")
 _HIDDEN = frozenset({"bcc", "dcc", "resent-bcc", "resent-dcc"})

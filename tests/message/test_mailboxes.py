@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.errors import AddressError
-from mailbridge.mailboxes import DEEPEST, MOST_MAILBOXES, parse_mailboxes
+from mailbridge.message.mailboxes import DEEPEST, MOST_MAILBOXES, parse_mailboxes
 
 GOOD = (
     ("", []),

@@ -18,8 +18,8 @@ from binascii import b2a_qp
 from collections.abc import Generator, Iterable, Iterator
 
 from mailbridge.errors import MailbridgeError
-from mailbridge.header import fields
-from mailbridge.parts import Kind, Part, TooIntricate, What, walk
+from mailbridge.message.header import fields
+from mailbridge.message.parts import Kind, Part, TooIntricate, What, walk
 
 _LONGEST_LINE = 4096  # of quoted-printable input that is encoded as one line
 _PIECE = 25  # octets that fit a line of 76 even when each is written as three

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.header import begins_as_header, complete, count_fields, count_hops, end_of_header, fields
+from mailbridge.message.header import begins_as_header, complete, count_fields, count_hops, end_of_header, fields
 
 PIECES = [b"From", b"Date:", b"received:", b"Message-ID", b" ", b"\t", b":", b"\r\n", b"\r", b"\n", b"x", b"\xff",
           b"\0"]

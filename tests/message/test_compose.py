@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.compose import Composed, ComposeError, Wishes, compose
 from mailbridge.errors import AddressError
-from mailbridge.header import end_of_header, fields
+from mailbridge.message.compose import Composed, ComposeError, Wishes, compose
+from mailbridge.message.header import end_of_header, fields
 
 DATE, ID = "Sat, 21 Nov 2026 12:00:00 +0000", "<1@us.example>"
 PLAIN = b"Subject: hi\r\n\r\nbody\r\n"

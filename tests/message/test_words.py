@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.mailboxes import parse_mailboxes
-from mailbridge.words import encoded
+from mailbridge.message.mailboxes import parse_mailboxes
+from mailbridge.message.words import encoded
 
 
 def read(value: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import settings as property_settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.recode import CannotRecode, recoded, survey
+from mailbridge.message.recode import CannotRecode, recoded, survey
 
 
 def cut(octets: bytes, size: int) -> list[bytes]:
