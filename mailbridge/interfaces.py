@@ -65,6 +65,12 @@ class IStore(Interface):
     def recall(key: str) -> str | None:
         """The value kept by `store.changes.Remember`, None if there is none."""
 
+    def remembered(prefix: str, after: str, limit: int) -> Deferred[dict[str, str]]:
+        """A page of the remembered values whose keys begin with `prefix` and come after the key `after`, by key.
+
+        `limit` is 1,000 at the most.
+        """
+
     def lease(name: str, owner: str, ttl: float) -> Deferred[bool]:
         """Take or renew the lease `name` for `ttl` seconds; False while another owner holds it."""
 

@@ -15,13 +15,15 @@ class Delivered:
     """The next system has taken the message; `detail` is its own word (a reply, a file name).
 
     `server` names the system. `final`: it lies in the recipient's own mailbox. `took_wishes`: the system was told what
-    the sender wants to hear and sends that notice itself (RFC 3461 5.2.2).
+    the sender wants to hear and sends that notice itself (RFC 3461 5.2.2). `changes` (of `store.changes`) are committed
+    with the end of the delivery: both are true or neither.
     """
 
     detail: str = ""
     server: str = ""
     final: bool = False
     took_wishes: bool = False
+    changes: tuple[object, ...] = ()
 
 
 @frozen

@@ -9,7 +9,6 @@ from twisted.logger import Logger
 from mailbridge.errors import StoreConflict, StoreError, StoreFull
 from mailbridge.interfaces import IStore
 from mailbridge.queue.ending import Ending
-from mailbridge.store.changes import Change
 
 AGAIN = 10.0
 
@@ -40,7 +39,7 @@ class Commits:
                 await self._sleep()
         await self.commit(*ending.sure, *ending.told)
 
-    async def commit(self, *changes: Change) -> None:
+    async def commit(self, *changes: object) -> None:
         """Commit. Raises StoreConflict only."""
         while changes:
             try:

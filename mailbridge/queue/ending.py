@@ -24,9 +24,9 @@ Due = Callable[[Delivery], float]
 class Ending:
     """`sure` is to be committed in any case, `told` together with its notice; `untold` stands for it if that fails."""
 
-    sure: list[Change] = field(factory=list)
-    told: list[Change] = field(factory=list)
-    untold: list[Change] = field(factory=list)
+    sure: list[object] = field(factory=list)
+    told: list[object] = field(factory=list)
+    untold: list[object] = field(factory=list)
 
     def add(self, other: Ending) -> None:
         """Make it the ending of both."""
@@ -64,6 +64,7 @@ class Endings:
                 ending.sure.append(Move(delivery.id, delivery.fence, lane.target, lane.destination, now))
             elif isinstance(outcome, Delivered):
                 ending.sure.append(Settle(delivery.id, delivery.fence, Verdict.DONE))
+                ending.sure += outcome.changes
                 if "SUCCESS" in delivery.wishes.notify:
                     reported.append((delivery, outcome))
             elif isinstance(outcome, PermanentFailure) or self._over(message, delivery, now):

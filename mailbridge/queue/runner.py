@@ -275,7 +275,7 @@ class Runner:
         await self._finish(work, message, results)
 
     async def _take_away(self, message: Message, changes: list[Change], deposited: list[Delivery]) -> None:
-        ending = Ending(changes)
+        ending = Ending([*changes])
         reported = [(each, Delivered(final=True)) for each in deposited if "SUCCESS" in each.wishes.notify]
         if reported and message.sender:
             await self._endings.tell_delivered(ending, message, reported)

@@ -62,6 +62,7 @@ class Batch:
         self.placements: list[Any] = []
         self.garbage: list[Any] = []
         self.keys: dict[str, int] = {}
+        self.remembered: dict[str, str | None] = {}
         self.live: dict[int, int] = {}
         self.enqueued: dict[int, tuple[int, float]] = {}
         self.settles: list[tuple[list[object], int, Any]] = []
@@ -100,6 +101,8 @@ class Batch:
         if self.keys:
             self._write("accepted", 2, [value for pair in self.keys.items() for value in pair])
             self.keys.clear()
+        if self.remembered:
+            self._write_remembered()
         if self.live:
             rows = [value for pair in self.live.items() for value in pair]
             self._write("segment", 2, rows, " ON CONFLICT (id) DO UPDATE SET live = live + excluded.live")
@@ -111,6 +114,14 @@ class Batch:
                 "WHERE lane.id = n.id", (to_json([(lane, *more) for lane, more in self.enqueued.items()]),))
             self.enqueued.clear()
             self.touched.add("lanes")
+
+    def _write_remembered(self) -> None:
+        forgotten = [key for key, value in self.remembered.items() if value is None]
+        if forgotten:
+            self.execute("DELETE FROM remembered WHERE key IN (SELECT value FROM json_each(?))", (to_json(forgotten),))
+        kept = [part for pair in self.remembered.items() if pair[1] is not None for part in pair]
+        self._write("remembered", 2, kept, " ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+        self.remembered.clear()
 
     def _write(self, table: str, columns: int, values: list[Any], tail: str = "") -> None:
         step = VARIABLES // columns * columns

@@ -190,6 +190,12 @@ class MemoryStore:
     def _answer(self, answer: Any) -> Deferred[Any]:
         return fail(StoreError("the store is closed")) if self._closed else succeed(answer)
 
+    def remembered(self, prefix: str, after: str, limit: int) -> Deferred[dict[str, str]]:
+        """See IStore."""
+        kept = self._state.remembered.items()
+        found = sorted((key, value) for key, value in kept if key.startswith(prefix) and key > after)
+        return self._answer(dict(found[:limit]))
+
     def lease(self, name: str, owner: str, ttl: float) -> Deferred[bool]:
         """See IStore."""
         return succeed(self._leases.take(name, owner, ttl))

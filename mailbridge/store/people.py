@@ -90,12 +90,8 @@ def allocate(batch: Batch, change: Allocate, receipts: list[object]) -> None:
 
 
 def remember(batch: Batch, change: Remember, receipts: list[object]) -> None:
-    """Keep or forget a value."""
-    if change.value is None:
-        batch.execute("DELETE FROM remembered WHERE key = ?", (change.key,))
-    else:
-        batch.execute("INSERT INTO remembered VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                      (change.key, change.value))
+    """Keep or forget a value; the last word of a transaction counts."""
+    batch.remembered[change.key] = change.value
     receipts.append(None)
 
 
@@ -115,3 +111,11 @@ def recall(connection: apsw.Connection, key: str) -> str | None:
     """A remembered value, None if there is none."""
     value: Any = connection.execute("SELECT value FROM remembered WHERE key = ?", (key,)).get
     return None if value is None else str(value)
+
+
+def remembered(connection: apsw.Connection, prefix: str, after: str, limit: int) -> dict[str, str]:
+    """A page of remembered values by key."""
+    found: Any = column(connection, "SELECT json_group_array(json_array(key, value)) FROM (SELECT * FROM remembered "
+                                    "WHERE key > ?2 AND key >= ?1 AND key < ?1 || char(1114111) ORDER BY key LIMIT ?3)",
+                        (prefix, after, limit))
+    return dict(found)

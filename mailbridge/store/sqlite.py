@@ -221,6 +221,12 @@ class SQLiteStore:
         """See IStore. Raises StoreError."""
         return self._read_now(people.recall, key)
 
+    def remembered(self, prefix: str, after: str, limit: int) -> Deferred[dict[str, str]]:
+        """See IStore."""
+        if limit > PAGE:
+            raise ValueError(f"at most {PAGE} values at a time")
+        return self._read_later(lambda connection: people.remembered(connection, prefix, after, limit))
+
     def _read_now(self, read: Callable[[apsw.Connection, Any], Found], what: Any) -> Found:
         try:
             return read(self._reading, what)

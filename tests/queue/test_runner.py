@@ -2,6 +2,7 @@
 
 import itertools
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +18,7 @@ from mailbridge.store.changes import (
     AddUser,
     Credentials,
     LaneState,
+    Remember,
     Reroute,
     RetryNow,
     Selection,
@@ -73,6 +75,14 @@ class DeliveryTests(World, SynchronousTestCase):
         self.target.answer = OK
         self.go(HOUR)
         self.assertEqual(self.target.attempts, [("m1", ("a@x", "b@x", "c@x"), "x")] * 2)
+
+    def test_changes_of_the_target(self):
+        """What a target wants kept with a delivery is committed with its end, and only then."""
+        self.target.answer = evolve(OK, changes=(Remember("job:1", "published"),))
+        self.queue("a@x")
+        self.assertIsNone(self.store.recall("job:1"))
+        self.run_queue()
+        self.assertEqual((self.waiting(), self.store.recall("job:1")), ([], "published"))
 
     def test_permanent(self):
         """What cannot be delivered bounces, in the commit that ends it; the other recipients are not touched."""

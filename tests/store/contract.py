@@ -339,6 +339,15 @@ class StoreContract(Contract):
         self.commit(Remember("k", None), Remember("never", None))
         self.assertIsNone(self.store.recall("k"))
 
+    def test_remembered(self):
+        """Values are read in pages by the beginning of their keys, whatever letters those have."""
+        self.commit(*(Remember(key, key.upper()) for key in ("a:1", "a:2", "a:\U0010fffe", "a%", "b:1", "a:3")))
+        self.assertEqual(self.wait(self.store.remembered("a:", "", 2)), {"a:1": "A:1", "a:2": "A:2"})
+        self.assertEqual(list(self.wait(self.store.remembered("a:", "a:2", 9))), ["a:3", "a:\U0010fffe"])
+        self.assertEqual(self.wait(self.store.remembered("c", "", 9)), {})
+        self.commit(Remember("a:1", None), Remember("a:1", "again"), Remember("a:2", "x"), Remember("a:2", None))
+        self.assertEqual(self.wait(self.store.remembered("a:", "", 2)), {"a:1": "again", "a:3": "A:3"})
+
     # --- leases, watching, the end
 
     def test_leases(self):
