@@ -1,0 +1,1 @@
+"""The bridge to an Online Communication Engine: USDS messages and calls over HTTP/JSON."""
