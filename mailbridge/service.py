@@ -33,6 +33,7 @@ from mailbridge.accounts.verified import KEY_SIZE, VerifiedLogins
 from mailbridge.admin import control
 from mailbridge.admin.operations import Operations
 from mailbridge.admin.status import Facts
+from mailbridge.admin.supervision import supervisor
 from mailbridge.config import rooms
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
@@ -214,6 +215,7 @@ class Bridge(Service):
             sessions={"all": len(self.sessions)},
             min_free=self.config.store.min_free,
             certificate_days=days,
+            supervisor=supervisor(os.environ, os.getpid()),
         )
 
     def _described(self) -> certificate.Description:

@@ -37,8 +37,8 @@ class Facts:
     """What the running service knows of itself.
 
     `started` is seconds since 1970; `sessions` counts by protocol; `certificate_days` until the certificate expires,
-    None without TLS; `queue` deliveries wait, the oldest since `oldest` (seconds since 1970, None when none does);
-    `users` can log in.
+    None without TLS; `supervisor` is who started it and would again; `queue` deliveries wait, the oldest since `oldest`
+    (seconds since 1970, None when none does); `users` can log in.
     """
 
     version: str
@@ -55,6 +55,7 @@ class Facts:
     certificate_days: float | None = None
     alarms: tuple[Alarm, ...] = ()
     oldest: float | None = None
+    supervisor: str = ""
 
 
 @frozen

@@ -27,18 +27,25 @@ from mailbridge.cli import (
     clearqueue,
     client,
     demo,
+    historic,
     queue,
     reload,
+    restart,
     route,
     send,
     sendmail,
+    set,
+    settings,
+    start,
     status,
+    stop,
     user,
 )
 from mailbridge.cli.options import EX_USAGE, CommandParser, warn
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 
-COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send)
+COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send,
+            settings, set, start, stop, restart)
 EX_FAILED = 1
 EX_CONFIG = 78
 EX_INTERRUPTED = 130
@@ -54,11 +61,25 @@ def parser() -> CommandParser:
     return top
 
 
+def _historic(words: list[str]) -> int:
+    """The command line of fauSMTP; the exit code of the first command that failed."""
+    try:
+        commands = historic.commands(historic.parse(words))
+    except historic.BadCommandLine as error:
+        _say(error)
+        return EX_USAGE
+    codes = (historic.run(command) for command in commands)
+    return next((code for code in codes if code), 0)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own); the exit code."""
     if argv is None and PurePath(sys.argv[0]).name in sendmail.NAMES:  # a link to us in the place of sendmail
         return sendmail.main()
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if historic.is_historic(words):
+        return _historic(words)
+    args = parser().parse_args(words)
     args.config, args.json = getattr(args, "config", None), getattr(args, "json", False)
     try:
         code: int = args.run(args)

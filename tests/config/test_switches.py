@@ -54,7 +54,8 @@ class SwitchTests(SynchronousTestCase):
     def test_first_listener(self) -> None:
         """Where there is no listener yet, one for this computer is made."""
         self.path.write_text('hostname = "a.example"\n')
-        self.assertEqual([each.listen for each in self.change(smtpport="42420").smtp], ["tcp:42420:interface=127.0.0.1"])
+        config = self.change(smtpport="42420")
+        self.assertEqual([each.listen for each in config.smtp], ["tcp:42420:interface=127.0.0.1"])
 
     def test_use_from(self) -> None:
         """usefromsmtp sends by the sender's server, and back to the recipients' when it is switched off."""

@@ -1,0 +1,11 @@
+"""`mailbridge stop`: stop it; waits until mail in progress is stored."""
+
+from __future__ import annotations
+
+from mailbridge.cli import background
+from mailbridge.cli.options import Subparsers
+
+
+def add_to(subparsers: Subparsers) -> None:
+    """Add `stop` to the command line."""
+    subparsers.add_parser("stop", help="stop it; waits until mail in progress is stored").set_defaults(run=background.stop)
