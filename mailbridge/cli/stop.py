@@ -1,4 +1,4 @@
-"""`mailbridge stop`: stop it; waits until mail in progress is stored."""
+"""`mailbridge stop`: stop it; waits for mail in progress."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from mailbridge.cli.options import Subparsers
 
 def add_to(subparsers: Subparsers) -> None:
     """Add `stop` to the command line."""
-    subparsers.add_parser("stop", help="stop it; waits until mail in progress is stored").set_defaults(run=background.stop)
+    subparsers.add_parser("stop", help="stop it; waits for mail in progress").set_defaults(run=background.stop)
