@@ -15,7 +15,7 @@ LONGEST = 350
 
 VALUES, PURE, ADAPTERS, ASSEMBLY = range(4)
 _ROOMS = {
-    "message": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
+    "message": PURE, "application": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
     "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS,
     "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
 }
