@@ -18,11 +18,25 @@ from mailbridge.edge.transport import CurrentTLS
 from mailbridge.routing.access import AccessList
 from mailbridge.smtp.decisions import ServerSettings
 
+NOBODY = AccessList.parse(())
+
+
+@frozen
+class EndMark:
+    """A second line that ends DATA (`smtp.data.parse_end_line`), and the clients that may send it."""
+
+    line: bytes
+    clients: AccessList
+
 
 @frozen
 class SMTPListenerSettings:
     """The rules of one listener. `clients` are trusted without login; `auth` is `offer`, `require` or `off`;
     `auth_in_clear` allows passwords without TLS from elsewhere than this host; `normalise` is for trusted clients.
+
+    `strangers` is `greet`, or `refuse`: who is on neither `clients` nor `known` has to log in, and is sent away with a
+    554 where it cannot. `known` may connect but is not trusted. `connections` caps the sessions of this listener. Of
+    `end_marks` the first that names the client holds.
     """
 
     name: str
@@ -31,6 +45,10 @@ class SMTPListenerSettings:
     auth: str = "offer"
     auth_in_clear: bool = False
     normalise: bool = False
+    strangers: str = "greet"
+    known: AccessList = NOBODY
+    connections: int | None = None
+    end_marks: tuple[EndMark, ...] = ()
 
 
 class SMTPServerFactory(smtp.SMTPFactory):

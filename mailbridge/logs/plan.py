@@ -1,0 +1,24 @@
+"""What a log is set to: which levels go where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+LETTERS = "EWIT"
+"""Error (and critical), warning, information, trace (debug)."""
+
+
+@frozen
+class LogPlan:
+    """Letters of `LETTERS` for each place; none: nothing goes there. `path` gets the date before its extension.
+
+    `data` puts the content of messages into the trace, in the file only (`log_rcv_data`).
+    """
+
+    path: Path | None = None
+    file: str = LETTERS
+    console: str = ""
+    syslog: str = ""
+    data: bool = False
