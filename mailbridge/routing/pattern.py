@@ -46,6 +46,21 @@ class Pattern:
         except UnicodeError:
             return False
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of its groups, `(?P<name>...)`."""
+        return frozenset(self._regex.groupindex)  # type: ignore[attr-defined]
+
+    def groups(self, text: str) -> dict[str, str] | None:
+        """What the named groups hold when the whole of `text` matches, without those that took no part; else None."""
+        try:
+            match = self._regex.fullmatch(text)  # type: ignore[attr-defined]
+        except UnicodeError:
+            return None
+        if match is None:
+            return None
+        return {name: value for name, value in match.groupdict().items() if value is not None}
+
     def literal_domains(self) -> frozenset[str]:
         r"""The domains in lower case when the pattern ends in literal ones (`.*@(a\.org|b\.org)`), else nothing."""
         match = _LITERAL_DOMAINS.fullmatch(self.text)
