@@ -14,7 +14,7 @@ LETTERS = "EWIT"
 class LogPlan:
     """Letters of `LETTERS` for each place; none: nothing goes there. `path` gets the date before its extension.
 
-    `data` puts the content of messages into the trace, in the file only (`log_rcv_data`).
+    `data` puts the content of messages into the trace, where the file has the trace (`log_rcv_data`).
     """
 
     path: Path | None = None
@@ -22,3 +22,13 @@ class LogPlan:
     console: str = ""
     syslog: str = ""
     data: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing goes anywhere."""
+        return not (self.console or self.syslog or (self.path is not None and self.file))
+
+    @property
+    def with_data(self) -> bool:
+        """Whether content is to be seen."""
+        return self.data and self.path is not None and "T" in self.file
