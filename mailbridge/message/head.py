@@ -19,7 +19,7 @@ from mailbridge.message.parts import LONGEST_BOUNDARY, Kind
 
 _TYPE = re.compile(r"""\s*([^\s;/"<>@,:()?=\[\]\\]{1,100})/([^\s;/"<>@,:()?=\[\]\\]{1,100})""")
 _WORD = re.compile(r"\s*([^\s;=]{1,100})(?!\s*=)")
-_MESSAGES = ("message/rfc822", "message/global", "message/news")
+MESSAGES = ("message/rfc822", "message/global", "message/news")
 _PLAIN = ("7bit", "8bit", "binary")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -61,7 +61,7 @@ def read_head(octets: bytes, in_digest: bool = False) -> Head:
         boundary = said.get("boundary", "").encode("utf-8").rstrip()
         if boundary and len(boundary) <= LONGEST_BOUNDARY:
             kind = Kind.MULTIPART
-    elif type_ in _MESSAGES and encoding in _PLAIN:
+    elif type_ in MESSAGES and encoding in _PLAIN:
         kind = Kind.MESSAGE
     return Head(header, type_, said, disposition, filename or said.get("name") or None, encoding, kind, boundary)
 

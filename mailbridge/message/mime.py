@@ -49,6 +49,11 @@ class Entity:
         """The octets after the header, encoded as they came, without the line end that belongs to a boundary."""
         return self._whole[self._start:self._end]
 
+    @property
+    def size(self) -> int:
+        """How many octets `body` has."""
+        return self._end - self._start
+
     def octets(self) -> bytes:
         """The body with its transfer encoding taken off; what is broken is read as far as it goes."""
         return decoded(self.body, self.encoding)
