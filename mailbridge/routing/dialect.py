@@ -27,7 +27,8 @@ _LACKS: tuple[tuple[str, str], ...] = (
     (r"\\[ZG]", "leave it out, " + _WHOLE),
     (r"\\u[0-9A-Fa-f]{0,4}", "write the character itself, or \\x{20AC} with its number"),
     (r"\\N(?:\{[^}]*\})?", "write the character itself, or \\x{20AC} with its number"),
-    (r"(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})\+", "RE2 has no possessive quantifier; leave the second + out, it never tries for long"),
+    (r"(?:[*+?]|\{[0-9]+(?:,[0-9]*)?\})\+",
+     "RE2 has no possessive quantifier; leave the second + out, it never tries for long"),
     (r"\(P<", "write (?P< for a group with a name"),
 )
 _TOKEN = re.compile(
