@@ -15,8 +15,9 @@ LONGEST = 350
 
 VALUES, PURE, ADAPTERS, ASSEMBLY = range(4)
 _ROOMS = {
-    "message": PURE, "oce": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
-    "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS,
+    "message": PURE, "application": PURE, "oce": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE,
+    "queue": PURE,
+    "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS, "logs": ADAPTERS,
     "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
 }
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.

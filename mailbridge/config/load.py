@@ -30,8 +30,9 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from mailbridge.config.combinations import combinations
-from mailbridge.config.keys import Faulty, hostname, readers
+from mailbridge.config.keys import readers
 from mailbridge.config.model import Config, POP3Listener, RelaySettings, RouteRule, SMTPListener
+from mailbridge.config.readers import Faulty, hostname
 from mailbridge.config.secrets import inline_secrets
 from mailbridge.config.servers import relay_name
 from mailbridge.config.units import shown
