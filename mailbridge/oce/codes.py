@@ -13,6 +13,7 @@ from mailbridge.outcome import Delivered, Outcome, PermanentFailure, RouteFailur
 from mailbridge.reply import Reply
 
 KILL = -13
+UNKNOWN_FUNCTION = -100
 NULLSET = 5
 REQUEST_PROCESSED = 7
 RECEIVED = 1
