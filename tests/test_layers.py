@@ -25,7 +25,8 @@ _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
                      "clock", "message.header", "interfaces", "randomness", "routing.route", "store.changes",
                      "store.users"), VALUES),
-    **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector"), ADAPTERS),
+    **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector"),
+                    ADAPTERS),
     **dict.fromkeys(("service", "tap", "testing", "waysout"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
