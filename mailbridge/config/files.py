@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,32 @@ def path_reader(base: Path) -> Callable[[object], Path]:
         return base / value
 
     return read
+
+
+def program_reader(base: Path) -> Callable[[object], tuple[str, ...]]:
+    """A reader of commands, `["program", "argument"]`: the program is found here, by its path or by $PATH."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
+            raise ValueError(f'must be a list such as ["/usr/bin/program", "argument"], got {shown(value)}')
+        if any("\0" in part for part in value):
+            raise ValueError("must have no NUL in it")
+        name = value[0]
+        found = shutil.which(str(base / name) if os.sep in name else name)
+        if found is None:
+            raise ValueError(f"there is no program {shown(name)}; name it by its path and let mailbridge execute it")
+        return (os.path.abspath(found), *value[1:])
+
+    return read
+
+
+def folder_fault(path: Path) -> str | None:
+    """Why nothing can be written into the folder `path`, or None."""
+    if not path.is_dir():
+        return f"there is no folder {path}; make it, for the user mailbridge runs as"
+    if not os.access(path, os.W_OK | os.X_OK):
+        return f"the user mailbridge runs as may not write into {path}"
+    return None
 
 
 def file_reader(base: Path) -> Callable[[object], Path]:
