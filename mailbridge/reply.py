@@ -136,6 +136,7 @@ NUMBER_REFUSED = Reply(550, "5.7.1", "That number is not allowed here")
 NO_NUMBER = Reply(550, "5.1.1", "There is no number to send to in that address")
 REFUSED = Reply(550, "5.7.1", "Refused by a rule of this server")
 BARE_NEWLINE = Reply(554, "5.6.0", "The message has a CR or LF that is not part of CR LF; nothing was accepted")
+TOO_INTRICATE = Reply(554, "5.6.0", "The message is built too intricately to be read here; send it as plain text")
 TOO_MANY_HOPS = Reply(554, "5.4.6", "Too many Received headers: this message goes round in a circle")
 HEADER_TOO_LARGE = Reply(552, "5.3.4", "The header of the message is larger than this server takes")
 
