@@ -191,6 +191,9 @@ class IBounce(Interface):
     def delivered(message: Message, results: Sequence[tuple[Delivery, Delivered]]) -> Deferred[Accept | None]:
         """These are done; see the flags of Delivered."""
 
+    def unclaimed(message: Message, results: Sequence[tuple[Delivery, Outcome]]) -> Deferred[Accept | None]:
+        """These were handed to a program that has not taken them in time; they are not tried again."""
+
     def arrived(envelope: Envelope, recipients: Sequence[tuple[Address, Wishes, int]]) -> Deferred[Accept | None]:
         """At the intake: each recipient went into that number of maildrops, in the commit that accepts the message."""
 
