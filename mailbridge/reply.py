@@ -85,6 +85,7 @@ TOO_MANY_COMMANDS = Reply(421, "4.7.0", "Too many commands without mail; goodbye
 IDLE_TOO_LONG = Reply(421, "4.4.2", "Idle too long; goodbye")
 LOGIN_TOO_SLOW = Reply(421, "4.7.0", "No login in time; goodbye")
 TOO_EARLY = Reply(421, "4.7.0", "More octets after the end of the message, before its reply; goodbye")
+STRANGER_YET = Reply(421, "4.7.1", "Listed clients only, and not all of them are known yet; try again in a moment")
 FAULT = Reply(421, "4.3.0", "A fault on this side; try again later")
 NOT_NOW = Reply(451, "4.3.0", "A fault on this side; nothing was accepted, try again later")
 STORE_FULL = Reply(452, "4.3.1", "No room to store mail; try again later")

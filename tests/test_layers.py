@@ -22,8 +22,8 @@ _ROOMS = {
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
-                     "clock", "message.header", "interfaces", "randomness", "routing.route", "store.changes",
-                     "store.users"), VALUES),
+                     "clock", "message.header", "interfaces", "niceness", "randomness", "routing.route",
+                     "store.changes", "store.users"), VALUES),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
     **dict.fromkeys(("service", "tap", "testing", "waysout"), ASSEMBLY),
 }

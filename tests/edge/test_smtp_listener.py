@@ -18,7 +18,7 @@ from mailbridge.edge.delivery import UserDelivery
 from mailbridge.edge.smtp_listener import EndMark, SMTPServerFactory
 from mailbridge.limits import Limits
 from mailbridge.logs.journal import Journal
-from mailbridge.routing.access import AccessList
+from mailbridge.routing.clients import ClientList
 from tests.logs.sinks import Lines
 
 from .smtp_world import LOOPBACK, PLAIN, STRANGER, TRUSTED, Client, World
@@ -65,10 +65,18 @@ class StrangerTests(SynchronousTestCase):
 
     def test_known(self) -> None:
         """Who may connect without being trusted needs no login for mail to users, and may not relay."""
-        world = World(strangers="refuse", auth="off", known=AccessList.parse([KNOWN]))
+        world = World(strangers="refuse", auth="off", known=ClientList.parse([KNOWN]))
         client = world.connect(KNOWN)
         self.assertTrue(client.deliver().startswith(b"250 "))
         self.assertEqual(client.codes(b"MAIL FROM:<a@b>\r\nRCPT TO:<x@elsewhere.example>\r\n"), [250, 550])
+
+    def test_known_by_name(self) -> None:
+        """A host on the list is known once its name was looked up; before that the client is asked to come again."""
+        world = World(strangers="refuse", auth="off", known=ClientList.parse(["cxhlpsrv"]))
+        self.assertEqual(world.connect(KNOWN).greeting, reply.STRANGER_YET.wire)
+        world.factory.hosts = {"cxhlpsrv": frozenset({KNOWN})}
+        self.assertTrue(world.connect(KNOWN).greeting.startswith(b"220 "))
+        self.assertEqual(world.connect(STRANGER).greeting, reply.STRANGER.wire)
 
     def test_before_a_handshake(self) -> None:
         """With implicit TLS a stranger is cut off: no word reaches it."""
@@ -116,7 +124,7 @@ class EndMarkTests(SynchronousTestCase):
 
     def test_by_client(self) -> None:
         """Only the clients on the list end their data with the other line: not others, logged in or not."""
-        marks = (EndMark(b" .", AccessList.parse([KNOWN])), EndMark(b"END", AccessList.parse([KNOWN, TRUSTED])))
+        marks = (EndMark(b" .", ClientList.parse([KNOWN])), EndMark(b"END", ClientList.parse([KNOWN, TRUSTED])))
         world = World(end_marks=marks, auth_in_clear=True)
         for peer, sender, login, taken in [
             (KNOWN, b"a@b", b"", b"one\r\n"), (STRANGER, b"a@b", b"", b"one\r\n .\r\nEND\r\n"),
@@ -133,7 +141,7 @@ class EndMarkTests(SynchronousTestCase):
         """Commands sent along with the end are not run: the message is answered and the session closed, also when they
         come while it is being stored.
         """
-        world = World(end_marks=(EndMark(b" .", AccessList.parse([KNOWN])),))
+        world = World(end_marks=(EndMark(b" .", ClientList.parse([KNOWN])),))
         smuggled = b"MAIL FROM:<evil@x>\r\nRCPT TO:<clyde@example.org>\r\nDATA\r\ntwo\r\n.\r\n"
         for pieces in ((b" .\r\n" + smuggled,), (b" .\r\n", smuggled), (b" .\r\nM", smuggled[1:])):
             world.store.hold = True
