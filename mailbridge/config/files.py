@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from mailbridge.config.units import shown
+
+WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -48,6 +51,18 @@ def folder_fault(path: Path) -> str | None:
     if not os.access(path, os.W_OK | os.X_OK):
         return f"the user mailbridge runs as may not write into {path}"
     return None
+
+
+def local_path_reader(base: Path) -> Callable[[object], Path]:
+    """A reader of paths that may come from a Windows host, which has other folders."""
+    path = path_reader(base)
+
+    def read(value: object) -> Path:
+        if isinstance(value, str) and WINDOWS_PATH.match(value):
+            raise ValueError(f"{shown(value)} is a path of Windows; name a folder of this host")
+        return path(value)
+
+    return read
 
 
 def file_reader(base: Path) -> Callable[[object], Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from mailbridge.config.files import file_reader, path_reader, program_reader, secret_reader
+from mailbridge.config.files import file_reader, local_path_reader, path_reader, program_reader, secret_reader
 from mailbridge.config.historic import counted, formats, numbered, separated, settings_table, switch
 from mailbridge.config.model import (
     ApplicationSettings,
@@ -106,11 +106,11 @@ def readers(base: Path, targets: Collection[str]) -> Mapping[type, Mapping[str, 
             "thread_num": counted(1, 100_000), "thread_priority": thread_priority, "socket_timeout": time(1, _DAY),
             "id_allocated": counted(0, 2**53), "forward_smtp_server": server_host,
             "forward_smtp_server_port": counted(1, 65_535), "output_code_page": code_page, "log_console": levels,
-            "log_event_log": levels, "log_file": levels, "logging_file_name": path_reader(base),
+            "log_event_log": levels, "log_file": levels, "logging_file_name": local_path_reader(base),
             "log_rcv_data": switch,
         },
         ApplicationSettings: {
-            "ctl_type": choice("sms", "fax", "json"), "enabled": switch, "output_folder": path_reader(base),
+            "ctl_type": choice("sms", "fax", "json"), "enabled": switch, "output_folder": local_path_reader(base),
             "format_preference": formats, "cmd_tags": plain_text, "nonstandard_data_terminator": terminator,
             "terminator_clients": separated(application_client), "process_attachments": switch,
             "process_anonymous": switch, "process_att_msg": switch, "clients": separated(application_client),
@@ -123,7 +123,7 @@ def readers(base: Path, targets: Collection[str]) -> Mapping[type, Mapping[str, 
             "attachment_size": size(0, 2048 * MIB), "text_size": size(1, 16 * MIB), "command": program_reader(base),
             "command_timeout": time(1, _DAY), "expiry": time(60, 60 * _DAY), "daily_limit": counted(1, 1_000_000),
             "allowed_numbers": pattern, "normalize": switch, "state_prefix": text, "national_prefix": plain_text,
-            "pickup": time(1, 60 * _DAY), "accounting": path_reader(base),
+            "pickup": time(1, 60 * _DAY), "accounting": local_path_reader(base),
         },
     }
 
