@@ -6,6 +6,7 @@ else as character references, so it is right whatever charset it claims.
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from attrs import frozen
@@ -15,6 +16,7 @@ from mailbridge.application.codepage import CodePage
 FORMATS = ("txt", "eml", "mht", "htm")
 
 _CONTROLS = {code: " " for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\f\r\x85"}
+_SPECIAL = re.compile("[\x00-\x08\x0b\x0d-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _PLAIN = {**_CONTROLS, 0x0D: "\n", 0x85: "\n", 0x2028: "\n", 0x2029: "\n", 0xFEFF: None}
 
 
@@ -35,7 +37,9 @@ class TextFile:
 
 def plain_text(text: str) -> str:
     """`text` with newlines as its only line ends and without control characters; none at its end."""
-    return text.replace("\r\n", "\n").translate(_PLAIN).rstrip("\n ")
+    if _SPECIAL.search(text):
+        text = text.replace("\r\n", "\n").translate(_PLAIN)
+    return text.rstrip("\n ")
 
 
 def text_file(text: str, page: CodePage, size: int) -> TextFile:
