@@ -6,7 +6,7 @@ _NICE = {0: 0, -1: 5, -2: 10, -15: 19}
 
 
 def nice_of(priority: int) -> int:
-    """What to add to the nice value of a worker for `thread_priority`: normal, lower, low or idle. Raises ValueError."""
+    """The nice value for a worker of `thread_priority` normal, lower, low or idle. Raises ValueError for others."""
     try:
         return _NICE[priority]
     except KeyError:
