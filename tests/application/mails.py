@@ -12,7 +12,7 @@ from tests.application.readers import Read, strict, windows
 
 NOW = 1_795_262_400.0  # Sat, 21 Nov 2026 12:00:00 UTC
 NUMBER = 42
-RECEIVED = b"Received: from plant.example by bridge.example.org with ESMTP id 1;\r\n Sat, 21 Nov 2026 12:00:00 +0000\r\n"
+RECEIVED = b"Received: from plant.example by bridge.example.org id 1;\r\n Sat, 21 Nov 2026 12:00:00 +0000\r\n"
 
 
 def message(text: str | bytes = "Pump stopped", headers: str = "", charset: str = "utf-8") -> bytes:

@@ -72,6 +72,6 @@ class AttachmentTests(SynchronousTestCase):
 
     def test_decoded(self) -> None:
         """The octets are those of the document."""
-        encoded = ("Content-Type: application/pdf; name=\"=?utf-8?q?=C5=BD=2Epdf?=\"\nContent-Transfer-Encoding: base64\n"
-                   "Content-Disposition: attachment\n\nJVBERi0=")
+        encoded = ("Content-Type: application/pdf; name=\"=?utf-8?q?=C5=BD=2Epdf?=\"\n"
+                   "Content-Transfer-Encoding: base64\nContent-Disposition: attachment\n\nJVBERi0=")
         self.assertEqual(take(encoded)[0], [("fax_0000000042_1.pdf", "Ž.pdf", b"%PDF-")])

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailbridge.application.codepage import CodePage
 
 USABLE = ("cp1250", "cp1252", "cp852", "cp895", "iso-8859-2", "latin-1", "koi8-r", "mac-latin2", "us-ascii", "utf-8")
-UNSAFE = ("cp037", "cp500", "utf-7", "utf-16", "utf-32", "utf-8-sig", "hz", "gbk", "gb18030", "big5", "shift_jis", "cp932",
-          "euc_kr", "iso2022_jp", "iso2022_kr", "punycode", "unicode_escape", "raw_unicode_escape")
+UNSAFE = ("cp037", "cp500", "utf-7", "utf-16", "utf-32", "utf-8-sig", "hz", "gbk", "gb18030", "big5", "shift_jis",
+          "cp932", "euc_kr", "iso2022_jp", "iso2022_kr", "punycode", "unicode_escape", "raw_unicode_escape")
 NONE = ("", "cp0", "nonsense", "rot13", "hex", "base64", "zlib", "idna", "undefined", "a\0b", "../cp1250", "x" * 300)
 
 

@@ -17,8 +17,10 @@ HOSTILE = (
     "[to]\r\n", "]", "[", ";comment", "a;b", "; number=1", "a ; number=1", "#x", "=", "=x", "a=b", "number=999", "\0",
     "a\0b", "\0\r\nnumber=1", '"', '"x"', "'x'", '""x""', "\"'x'\"", '" x "', '"x', 'x"', "''", '"" ', "%(name)s",
     "${to:number}", "x\u2028[to]", "x\u2029number=1", "x\x85[to]\x85number=1", "x\x0b[to]", "x\x0cnumber=1",
-    "x\x1c[to]\x1dnumber=1\x1e", "x" * 5000, '"' + "x" * 253 + '"' + "x" * 4000, "漢字" * 200, "；［to］＝＂", "\ufeff[to]",
-    "\ud800", "\x1a", "x\\\r\n number=1", " \t x \t ", "\u00a0x\u00a0", "\u202ex", "<%subject%>", "ﷺ" * 250,
+    "x\x1c[to]\x1dnumber=1\x1e", "x" * 5000, '"' + "x" * 253 + '"' + "x" * 4000, "漢字" * 200, "；［to］＝＂",
+    "\ufeff[to]",
+    "\ud800", "\x1a", "x\\\r\n number=1", " \t x \t ", "\u00a0x\u00a0", "\u202ex", "<%subject%>",
+    "ﷺ" * 250,
     "\r\n".join(["[to]", "number=1"] * 300), "e\u0301" * 300, "x\x7f\x80\x9fy", "'" * 300, "\"'" * 200,
 )
 

@@ -75,7 +75,7 @@ class HostileTests(SynchronousTestCase):
             raw = text.replace("\r", "").replace("\n", "\r\n ").encode("utf-8", "replace")
             quoted = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
             for octets in (raw, b'"' + quoted + b'"'):
-                head = b"Subject: ID:1 %s\r\nFrom: %s <a@b>\r\nTo: %s <+420603280030@sms>\r\n" % (octets, octets, octets)
+                head = b"Subject: ID:1 %s\r\nFrom: %s <a@b>\r\nTo: %s <+420603280030@sms>\r\n" % ((octets,) * 3)
                 self.check(head + b"\r\n" + raw, {})
 
     @settings(max_examples=80, deadline=None)

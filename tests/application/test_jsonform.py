@@ -66,7 +66,8 @@ class ObjectTests(SynchronousTestCase):
     def test_formats(self) -> None:
         """What a file of another format would hold is in `content`; `text` is there always."""
         content = multipart(PLAIN, PAGE, kind="alternative")
-        for name, wanted in (("eml", content), ("mht", content), ("htm", b"<p>Please <b>find</b> it</p>"), ("txt", b"")):
+        page = b"<p>Please <b>find</b> it</p>"
+        for name, wanted in (("eml", content), ("mht", content), ("htm", page), ("txt", b"")):
             found = read(content, format_preference=[name])
             self.assertEqual((found["format"], b64decode(found["content"]), found["text"]),
                              (name, wanted, "Please find it"))

@@ -52,7 +52,8 @@ class LayoutTests(SynchronousTestCase):
         """The keys that only the bridge writes are known whatever their case, those of all attachments too."""
         layout = Layout.make("fax", {})
         for section, key, owner in (
-            ("system", "type", "type"), ("TO", "Number", "to_number"), ("message", "text", "text"), ("to", "type", "to_type"),
+            ("system", "type", "type"), ("TO", "Number", "to_number"), ("message", "text", "text"),
+            ("to", "type", "to_type"),
             ("message", "attach1", "attachment"), ("Message", "Attach99_Name", "attachment"),
             ("message", "attach", ""), ("message", "attachx", ""), ("system", "subject", ""), ("x", "attach1", ""),
         ):

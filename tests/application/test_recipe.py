@@ -54,14 +54,16 @@ class WholeTests(SynchronousTestCase):
     def test_fax(self) -> None:
         """A fax with an attachment, priority of the mail and the fax layout."""
         made = job(
-            multipart(PLAIN, PDF, headers="From: Ann Florist <ann@shop.example>\nSubject: Flowers delivery\nPriority: normal"),
+            multipart(PLAIN, PDF, headers="From: Ann Florist <ann@shop.example>\nSubject: Flowers delivery\n"
+                                          "Priority: normal"),
             {**TO_SMITH, "sender": "ann@shop.example"}, **FAX, process_attachments=True, use_mail_priority=True,
         )
         self.assertEqual(made.control.octets.decode("cp1250").split("\r\n"), [
             "[system]", "type=fax", "subject=Flowers delivery", "priority=normal",
             "[from]", "name=Ann Florist", "username=ann@shop.example", "email=ann@shop.example", "gateway=s",
             "smtp=ann@shop.example",
-            "[to]", "type=fax", "name=John Smith", "number=5464521", "comp=Smith Flowers", "dept=Sales", "priority=normal",
+            "[to]", "type=fax", "name=John Smith", "number=5464521", "comp=Smith Flowers", "dept=Sales",
+            "priority=normal",
             "[message]", "text=fax_0000000042.txt", "subject=Flowers delivery", "attach1=fax_0000000042_1.pdf",
             "attach1_name=order.pdf", "",
         ])
@@ -111,7 +113,8 @@ class SettingTests(SynchronousTestCase):
         both, plain = multipart(PLAIN, PAGE, kind="alternative"), message("Please find it")
         for preference, content, name, octets in (
             (["txt"], both, "txt", b"Please find it"), (["htm", "txt"], both, "htm", b"<p>Please <b>find</b> it</p>"),
-            (["eml"], both, "eml", both), (["mht", "txt"], both, "mht", both), (["mht", "txt"], plain, "txt", b"Please find it"),
+            (["eml"], both, "eml", both), (["mht", "txt"], both, "mht", both),
+            (["mht", "txt"], plain, "txt", b"Please find it"),
             (["txt", "eml", "mht", "htm"], plain, "txt", b"Please find it"), (["eml", "txt"], plain, "eml", plain),
             (["txt"], multipart(PAGE), "txt", b"Please find it"),
         ):
@@ -176,20 +179,21 @@ class SettingTests(SynchronousTestCase):
 
     def test_process_att_msg(self) -> None:
         """The attached message takes the place of the one around it: header, text and attachments."""
-        inner = f"From: Ann <ann@x>\nSubject: Inner\nX-Priority: 1\nContent-Type: multipart/mixed; boundary=i\n\n--i\n{PDF}\n" \
-                "--i\n\nInner text\n--i--"
+        inner = ("From: Ann <ann@x>\nSubject: Inner\nX-Priority: 1\nContent-Type: multipart/mixed; boundary=i\n\n"
+                 f"--i\n{PDF}\n--i\n\nInner text\n--i--")
         content = multipart(PLAIN, f"Content-Type: message/rfc822\n\n{inner}", headers="To: Smith/Flowers <1@fax>")
         options: dict[str, Any] = {**FAX, "process_attachments": True, "use_mail_priority": True}
         to = {"recipient": "1@fax", "groups": {"number": "1"}}
         outer = control(content, to, **options)
         self.assertEqual((outer["system"]["subject"], outer["from"]["name"]), ("Alarm ID:7781", "Lamp Room"))
-        made, found = job(content, to, **options, process_att_msg=True), control(content, to, **options, process_att_msg=True)
+        options["process_att_msg"] = True
+        made, found = job(content, to, **options), control(content, to, **options)
         self.assertEqual((found["system"]["subject"], found["from"]["name"], found["system"]["priority"]),
                          ("Inner", "Ann", "high"))
         self.assertEqual([one.octets for one in made.files], [b"Inner text", b"%PDF-"])
         self.assertEqual(found["from"]["smtp"], "lamp@plant.example")
         self.assertEqual((found["to"]["name"], found["to"]["comp"]), ("Smith", "Flowers"))
-        eml = job(content, to, **options, process_att_msg=True, format_preference=["eml"]).files[0].octets
+        eml = job(content, to, **options, format_preference=["eml"]).files[0].octets
         self.assertEqual(eml.replace(b"\r\n", b"\n").rstrip(b"\n").decode(), inner)
         self.assertEqual(text(message("Alone"), process_att_msg=True), b"Alone")
         encoded = multipart(PLAIN, "Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n"
@@ -222,7 +226,8 @@ class SettingTests(SynchronousTestCase):
         made = job(message("x" * 300), text_size=500, transform={"txt": "<%msg%><%msg%>"})
         self.assertEqual((len(made.files[0].octets), len(made.warnings)), (500, 1))
         self.assertEqual(job(message("x" * 500), text_size=500).warnings, ())
-        self.assertEqual(len(text(message("@dr=1\n" * 50 + "\n" + "x" * 200), text_size=150, command_tags=SMS_TAGS)), 150)
+        commands = message("@dr=1\n" * 50 + "\n" + "x" * 200)
+        self.assertEqual(len(text(commands, text_size=150, command_tags=SMS_TAGS)), 150)
 
     def test_names(self) -> None:
         """Application, number and suffix make the names."""
@@ -253,7 +258,8 @@ class TransformTests(SynchronousTestCase):
         """Each name changes its place and no other."""
         plain = control(None, TO_SMITH, **FAX)
         for target, section, keys in (
-            ("subject", "system", ["subject"]), ("from/name", "from", ["name"]), ("from/username", "from", ["username"]),
+            ("subject", "system", ["subject"]), ("from/name", "from", ["name"]),
+            ("from/username", "from", ["username"]),
             ("from/email", "from", ["email"]), ("from/gateway", "from", ["gateway"]), ("from/smtp", "from", ["smtp"]),
         ):
             found = control(None, TO_SMITH, **FAX, transform={target: "x"})
@@ -280,13 +286,14 @@ class TransformTests(SynchronousTestCase):
         """The page's own template for the text, and its chain of addresses."""
         chain = "<%messageReplyToAddress| messageFromAddress |'lamp_room@petrol.org'%>"
         for headers, wanted in (("Reply-To: r@x", "r@x"), ("From: f@x", "f@x"), ("From: ", "lamp_room@petrol.org")):
-            self.assertEqual(control(message(headers=headers), transform={"from/email": chain})["from"]["email"], wanted)
+            found = control(message(headers=headers), transform={"from/email": chain})
+            self.assertEqual(found["from"]["email"], wanted)
         octets = text(message("One\nTwo"), transform={"txt": (
             r'Now is <%time.strftime("%x %X")%>\n Message from:<%messageFromName%> <%messageFromAddress%>\n<%subject%>'
             r"\n Send reply to: <%messageReplyToAddress|'lamp_room@petrol.org'%> \n<%msg%>"
         )})
-        self.assertRegex(octets.decode(), r"^Now is 11/2\d/26 \d\d:\d\d:\d\d\r\n Message from:Lamp Room lamp@plant.example"
-                         r"\r\nAlarm ID:7781\r\n Send reply to: lamp_room@petrol.org \r\nOne\r\nTwo$")
+        self.assertRegex(octets.decode(), r"^Now is 11/2\d/26 \d\d:\d\d:\d\d\r\n Message from:Lamp Room "
+                         r"lamp@plant.example\r\nAlarm ID:7781\r\n Send reply to: lamp_room@petrol.org \r\nOne\r\nTwo$")
 
     def test_original_values(self) -> None:
         """A transform sees what the message said, not what another made of it."""
@@ -350,8 +357,8 @@ class RefusedTests(SynchronousTestCase):
         )
         self.assertEqual({fault.place for fault in error.faults}, {
             "application", "ctl_type", "ctl_suffix", "cmd_error", "ini_semicolon", "format_preference",
-            "output_code_page", "ctl_layout.number", 'ctl_settings."a"', "x", 'transform."txt"', 'transform."from/name"',
-            'transform."to"',
+            "output_code_page", "ctl_layout.number", 'ctl_settings."a"', "x", 'transform."txt"',
+            'transform."from/name"', 'transform."to"',
         })
 
     def test_keys_of_the_bridge(self) -> None:

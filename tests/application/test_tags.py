@@ -81,8 +81,8 @@ class TextTests(SynchronousTestCase):
 
     def test_text_stays(self) -> None:
         """A text without commands at its start is not touched, whatever looks like one later."""
-        for text in ("", "Text", "@John, see you", "@john", "@john=1\n@dr=1", "Text\n@dr=1", "\n\n Text", "@ dr=1", "@@dr",
-                     "dr=1", "@dr:1", "@dr=1x".replace("@", "#"), "@1=1", "e@dr=1", "@dr-1", "@žluť=1"):
+        for text in ("", "Text", "@John, see you", "@john", "@john=1\n@dr=1", "Text\n@dr=1", "\n\n Text", "@ dr=1",
+                     "@@dr", "dr=1", "@dr:1", "#dr=1", "@1=1", "e@dr=1", "@dr-1", "@žluť=1"):
             self.assertEqual(take(text), Taken(text))
 
     def test_one_blank_line_goes(self) -> None:
@@ -99,8 +99,8 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(len(taken.text), 6 * 19_900)
 
     @settings(max_examples=150, deadline=None)
-    @given(st.lists(st.sampled_from(["@dr=1", "@action=2", "@maxlen=3", "@report", "@x", "=", "\n", "Text", " ", "@", "é"]),
-                    max_size=12))
+    @given(st.lists(st.sampled_from(["@dr=1", "@action=2", "@maxlen=3", "@report", "@x", "=", "\n", "Text", " ",
+                                     "@", "é"]), max_size=12))
     def test_only_what_is_allowed(self, words: list[str]) -> None:
         """Whatever stands there: values are those of the table, and the text is an end of what came."""
         text = "".join(words)
