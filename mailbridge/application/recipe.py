@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from attrs import frozen
@@ -129,10 +130,10 @@ class Recipe:
         layout_name = "json" if as_json or ctl_type not in LAYOUTS else ctl_type
         layout = made("ctl_layout", lambda: Layout.make(layout_name, ctl_layout or {}), Layout({}))
         settings = made("ctl_settings", lambda: CtlSettings.make(ctl_settings or {}), CtlSettings())
-        tags = made("cmd_tags", lambda: TagTable.make(command_tags or {}), TagTable({}))
+        tags = made("cmd_tags", partial(_table, command_tags or {}), TagTable({}))
         transforms = {}
         for target, template in (transform or {}).items():
-            one = made(f'transform."{target}"', lambda: Transform(target, template), None)  # noqa: B023
+            one = made(f'transform."{target}"', partial(Transform, target, template), None)
             if one is not None:
                 transforms[target] = one
         faults += _ours(layout, settings, tags)
@@ -311,6 +312,13 @@ class Recipe:
                     yield self.layout.keys[name], value
 
 
+def _table(data: TagData) -> TagTable:
+    try:
+        return TagTable.make(data)
+    except RecipeFaults as error:
+        raise ValueError("; ".join(f"@{fault}" for fault in error.faults)) from None
+
+
 def _ours(layout: Layout, settings: CtlSettings, tags: TagTable) -> Iterator[Fault]:
     """Settings and commands for keys that only the bridge writes."""
     for key in settings.keys:
@@ -320,4 +328,4 @@ def _ours(layout: Layout, settings: CtlSettings, tags: TagTable) -> Iterator[Fau
     for name, tag in tags.tags.items():
         field = layout.belongs_to(tag.key) or ("from_smtp" if layout.pays(tag.key) else "")
         if field:
-            yield Fault(f"command_tags.{name}", f"{tag.key} is written by the bridge ({field})")
+            yield Fault("cmd_tags", f"@{name} is for {tag.key}, which is written by the bridge ({field})")

@@ -101,6 +101,6 @@ class HostileTests(SynchronousTestCase):
             for item in ("subject", "msg"):
                 recipe = Recipe.make("sms", ctl_type="sms", ctl_settings={f"a|b|parse|{item}": pattern})
                 one = mail(message(text, f"Subject: {text}"))
-                start = time.perf_counter()
+                start = time.thread_time()
                 recipe.job(one, NUMBER, NOW)
-                self.assertLess(time.perf_counter() - start, 0.1, pattern)
+                self.assertLess(time.thread_time() - start, 0.1, pattern)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +13,7 @@ from mailbridge.application.keys import RecipeFaults
 from mailbridge.application.recipe import Recipe
 from mailbridge.application.refused import JobRefused
 from mailbridge.application.tags import SMS_TAGS
-from tests.application.mails import NOW, RECEIVED, control, job, mail, message, multipart, text
+from tests.application.mails import NOW, NUMBER, RECEIVED, control, job, mail, message, multipart, text
 
 PAGE_SETTINGS = {
     "system|maxlen": "1", "system|dr": "0", "system|no_send_info": "1", "system|nomodify": "1",
@@ -357,7 +358,7 @@ class RefusedTests(SynchronousTestCase):
         )
         self.assertEqual({fault.place for fault in error.faults}, {
             "application", "ctl_type", "ctl_suffix", "cmd_error", "ini_semicolon", "format_preference",
-            "output_code_page", "ctl_layout.number", 'ctl_settings."a"', "x", 'transform."txt"',
+            "output_code_page", "ctl_layout.number", 'ctl_settings."a"', "cmd_tags", 'transform."txt"',
             'transform."from/name"', 'transform."to"',
         })
 
@@ -383,6 +384,14 @@ class RefusedTests(SynchronousTestCase):
         doubts = list(Recipe.make("sms", ctl_type="sms", format_preference=["eml"], transform={"txt": "x"}).doubts())
         self.assertEqual([doubt.partition(":")[0] for doubt in doubts], ["format_preference", "transform.txt"])
         self.assertEqual(list(Recipe.make("fax", ctl_type="fax", format_preference=["eml"]).doubts()), [])
+
+    def test_in_another_process(self) -> None:
+        """A recipe that was handed to another process makes the same jobs, in any case of letters too."""
+        recipe = Recipe.make("sms", ctl_type="sms", ctl_settings={"a|b|parse|subject": r"alarm id:(\d+)"},
+                             command_tags=SMS_TAGS, transform={"txt": "<%msg%>"})
+        copy = pickle.loads(pickle.dumps(recipe))
+        self.assertEqual(copy.job(mail(), NUMBER, NOW), recipe.job(mail(), NUMBER, NOW))
+        self.assertIn(b"b=7781", copy.job(mail(), NUMBER, NOW).control.octets)
 
     def test_received_is_in_the_message(self) -> None:
         """The message as a file begins with our Received field, as it was accepted."""

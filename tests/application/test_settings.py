@@ -66,9 +66,9 @@ class ValueTests(SynchronousTestCase):
             (r"(.*)*(.*)*(.*)*x", "a" * 900),
         ):
             entries = CtlSettings.make({PARSE: pattern})
-            start = time.perf_counter()
+            start = time.thread_time()
             self.assertEqual(list(entries.values({"subject": text})), [], pattern)
-            self.assertLess(time.perf_counter() - start, 0.1, pattern)
+            self.assertLess(time.thread_time() - start, 0.1, pattern)
 
 
 class FaultTests(SynchronousTestCase):
