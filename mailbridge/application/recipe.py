@@ -39,6 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 _NUMBER = re.compile(r"[+i]?[0-9]{1,20}")
 _DEFAULT_SUFFIX, _JSON_SUFFIX = ".CTL", ".json"
+_NO_SUFFIX = frozenset((*(f".{name}" for name in FORMATS), ".writing"))
 _COMMANDS = 8 * KIB
 """Characters that are read beyond `text_size`, for @commands that are taken off."""
 _UTF8 = CodePage(UTF8)
@@ -120,6 +121,8 @@ class Recipe:
               f'"{application}" is no name: at most 64 ASCII letters, digits, _ and -')
         check("ctl_type", ctl_type in LAYOUTS, f'must be sms, fax or json, got "{ctl_type}"')
         check("ctl_suffix", _SUFFIX.fullmatch(ctl_suffix) is not None, f'must be like ".CTL", got "{ctl_suffix}"')
+        check("ctl_suffix", ctl_suffix.lower() not in _NO_SUFFIX,
+              f'"{ctl_suffix}" is the end of other files of a job; take another, such as ".CTL"')
         check("cmd_error", cmd_error in ("ignore", "reject"), f'must be ignore or reject, got "{cmd_error}"')
         check("ini_semicolon", ini_semicolon in ("keep", "replace"), f'must be keep or replace, got "{ini_semicolon}"')
         for name in format_preference:

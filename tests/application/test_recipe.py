@@ -378,6 +378,13 @@ class RefusedTests(SynchronousTestCase):
         for options in ({"ctl_type": "json"}, {"ctl_type": "sms", "command": True}):
             self.assertRaises(RecipeFaults, Recipe.make, "sms", **options, ctl_layout={"subject": "a|b"})
 
+    def test_suffix(self) -> None:
+        """A control file never has the name of another file of its job."""
+        for suffix in (".txt", ".TXT", ".eml", ".mht", ".Htm", ".writing", "", ".", "CTL", "./x", ".a b"):
+            self.assertRaises(RecipeFaults, Recipe.make, "sms", ctl_type="sms", ctl_suffix=suffix)
+        for suffix in (".CTL", ".ctl", ".job"):
+            Recipe.make("sms", ctl_type="sms", ctl_suffix=suffix)
+
     def test_doubts(self) -> None:
         """What loads but makes no sense is told to the operator."""
         self.assertEqual(list(Recipe.make("sms", ctl_type="sms").doubts()), [])
