@@ -65,6 +65,9 @@ class IStore(Interface):
     def recall(key: str) -> str | None:
         """The value kept by `store.changes.Remember`, None if there is none."""
 
+    def counter(name: str) -> int | None:
+        """The number that the next `store.changes.Allocate` of a counter would give, None if there was none yet."""
+
     def remembered(prefix: str, after: str, limit: int) -> Deferred[dict[str, str]]:
         """A page of the remembered values whose keys begin with `prefix` and come after the key `after`, by key.
 

@@ -25,7 +25,7 @@ _MODULES = {
                      "clock", "message.header", "interfaces", "niceness", "randomness", "routing.route",
                      "store.changes", "store.users"), VALUES),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
-    **dict.fromkeys(("service", "tap", "testing", "waysout"), ASSEMBLY),
+    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

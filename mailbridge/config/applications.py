@@ -13,16 +13,16 @@ from attrs import frozen
 
 from mailbridge.application.claim import Claim
 from mailbridge.application.keys import RecipeFaults
-from mailbridge.application.layout import LAYOUTS, Layout
 from mailbridge.application.tags import TagData
 from mailbridge.config.files import folder_fault
 from mailbridge.config.forward import FORWARD
 from mailbridge.config.model import ApplicationSettings, ReceiverSettings
+from mailbridge.config.outlets import recipe
 from mailbridge.config.receiver import SHIPPED_TAGS
 from mailbridge.errors import Fault
 from mailbridge.routing.clients import ClientList
 
-_NEED_LISTENER = ("thread_num", "socket_timeout", "authentication_lib")
+_NEED_LISTENER = ("thread_num", "socket_timeout", "authentication_lib", "auth_in_clear")
 _NEED_FOLDER = ("pickup", "ctl_suffix")
 
 
@@ -45,18 +45,14 @@ def application_faults(document: Mapping[str, Any], readable: Readable) -> Itera
         place = f"application.{name}"
         yield from _way(place, settings, tables[name])
         yield from _claim(place, name, settings)
-        if settings.cmd_tags and readable.command_tags is not None:
-            known = (SHIPPED_TAGS, *readable.command_tags)
-            if settings.cmd_tags not in known:
-                yield Fault(f"{place}.cmd_tags", f'there is no [command_tags.{settings.cmd_tags}]; known are '
-                                                 f'{", ".join(known)}; "" switches @commands off')
+        yield from _recipe(place, name, settings, readable)
     yield from _terminators(readable.applications)
 
 
 def _receiver(receiver: ReceiverSettings) -> Iterator[Fault]:
     if not receiver.listens:
         for key in _NEED_LISTENER:
-            if getattr(receiver, key) is not None:
+            if getattr(receiver, key):
                 yield Fault(f"receiver.{key}", "is for the receiver's own listener; set smtp_port, or leave it out")
     if receiver.logging_file_name is not None:
         fault = folder_fault(receiver.logging_file_name.parent)
@@ -104,11 +100,6 @@ def _way(place: str, settings: ApplicationSettings, table: Mapping[str, Any]) ->
 
 def _claim(place: str, name: str, settings: ApplicationSettings) -> Iterator[Fault]:
     """What a claim says of each address, and of the rest."""
-    if settings.ctl_type in LAYOUTS:
-        try:
-            Layout.make(settings.ctl_type, settings.ctl_layout)
-        except RecipeFaults as error:
-            yield from (Fault(f"{place}.{fault.place}", fault.problem) for fault in error.faults)
     for index, address in enumerate(settings.addresses):
         try:
             Claim.make(name, addresses=[address], needs_number=settings.needs_number)
@@ -123,6 +114,17 @@ def _claim(place: str, name: str, settings: ApplicationSettings) -> Iterator[Fau
     except ValueError as error:
         key, _, problem = str(error).partition(": ")
         yield Fault(f"{place}.{key}", problem)
+
+
+def _recipe(place: str, name: str, settings: ApplicationSettings, readable: Readable) -> Iterator[Fault]:
+    tags = readable.command_tags
+    if tags is not None and settings.cmd_tags not in ("", SHIPPED_TAGS, *tags):
+        yield Fault(f"{place}.cmd_tags", f"there is no [command_tags.{settings.cmd_tags}]; known are "
+                                         f'{", ".join((SHIPPED_TAGS, *tags))}; "" switches @commands off')
+    try:
+        recipe(name, settings, readable.receiver or ReceiverSettings(), tags or {})
+    except RecipeFaults as error:
+        yield from (Fault(f"{place}.{fault.place}", fault.problem) for fault in error.faults)
 
 
 def _terminators(applications: Mapping[str, ApplicationSettings]) -> Iterator[Fault]:

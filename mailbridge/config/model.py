@@ -177,6 +177,7 @@ class ApplicationSettings:
     attachment_types: tuple[str, ...] = ()
     attachment_count: int = 20
     attachment_size: int = 10 * MIB
+    attachment_total: int = 25 * MIB
     text_size: int = 64 * KIB
     command: tuple[str, ...] = ()
     command_timeout: float = 60.0
@@ -201,14 +202,16 @@ class ReceiverSettings:
 
     `clients` may use the applications that have no list of their own. `thread_num` clients at a time (None: as many as
     `[limits]` lets), `socket_timeout` seconds of silence (None: as `[limits]` says). `id_allocated` is the last number
-    that was given to a job. `authentication_lib` names a credentials checker, `package.module.NAME`. Log levels are
-    letters of EWIT. `forward_smtp_server` becomes the default relay `forward`.
+    that was given to a job. `authentication_lib` names a credentials checker, `package.module.NAME`; `auth_in_clear`
+    takes passwords without TLS. Log levels are letters of EWIT. `forward_smtp_server` becomes the default relay
+    `forward`.
     """
 
     smtp_ip_address: str | None = None
     smtp_port: int | None = None
     clients: tuple[str, ...] = ()
     authentication_lib: str | None = None
+    auth_in_clear: bool = False
     thread_num: int | None = None
     thread_priority: int = 0
     socket_timeout: float | None = None

@@ -37,6 +37,12 @@ class JobNumbers:
         await self._fill()
         return self._next
 
+    def upcoming(self) -> int:
+        """What `take` would give now, without taking it. Raises StoreError."""
+        if self._next != self._end:
+            return self._next
+        return self._store.counter(_COUNTER) or self._start
+
     async def _fill(self) -> None:
         while self._next == self._end:
             waiting: Deferred[None] = Deferred()
