@@ -107,7 +107,12 @@ class Receiver:
             globalLogPublisher.removeObserver(old.log.events)
             old.log.close()
         if made.log is not None:
-            globalLogPublisher.addObserver(made.log.events)
+            # While the bridge starts, events are kept and told a second time when the process's own log begins.
+            self._reactor.callWhenRunning(self._listen, made.log)
+
+    def _listen(self, log: Log) -> None:
+        if log is self._made.log:
+            globalLogPublisher.addObserver(log.events)
 
     def _tell(self) -> None:
         if self._factory is not None:
