@@ -61,15 +61,17 @@ def _from_uuencode(body: bytes) -> bytes:
     begin = _BEGIN.search(body)
     if begin is None:
         return body
-    out = []
+    out: list[bytes] = []
+    room = 2 * len(body)  # two octets of a line may stand for 45 zeros
     for line in body[begin.end():].split(b"\n"):
         line = line.rstrip(b"\r")
-        if line in (b"end", b"`", b" "):
+        if line in (b"end", b"`", b" ") or room < 0:
             break
         try:
             out.append(binascii.a2b_uu(line))
         except binascii.Error:  # more characters than the count says, as some encoders write
             out.append(_short_line(line))
+        room -= len(out[-1])
     return b"".join(out)
 
 
