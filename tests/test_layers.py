@@ -23,11 +23,11 @@ _ROOMS = {
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
-                     "clock", "message.header", "interfaces", "randomness", "routing.route", "store.changes",
-                     "store.users"), VALUES),
+                     "clock", "message.header", "interfaces", "niceness", "randomness", "routing.route",
+                     "store.changes", "store.users"), VALUES),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector"),
                     ADAPTERS),
-    **dict.fromkeys(("service", "tap", "testing", "waysout"), ASSEMBLY),
+    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

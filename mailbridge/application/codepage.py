@@ -49,8 +49,10 @@ class CodePage:
         return text.translate(plain), sum(missing.values())
 
     def _plain(self, character: str) -> str:
-        plain = "".join(c for c in unicodedata.normalize("NFKD", character) if unicodedata.category(c) != "Mn")
-        return plain if self._has(plain) and (plain or unicodedata.category(character) == "Mn") else "?"
+        plain, category = unicodedata.normalize("NFKD", character), unicodedata.category(character)
+        if category[0] in "LM":  # but an unequal sign is not an equal sign with a mark
+            plain = "".join(c for c in plain if unicodedata.category(c) != "Mn")
+        return plain if self._has(plain) and (plain or category == "Mn") else "?"
 
     def _has(self, text: str) -> bool:
         try:

@@ -44,9 +44,10 @@ class Cleaning:
 
     def value(self, text: str, longest: int = LONGEST_VALUE) -> tuple[str, int]:
         """(the value as it is written, how many characters were replaced)."""
-        if not text:
-            return "", 0
-        fitting, replaced = self.page.fit(one_line(text, longest * 2))
+        if text.isascii() and text.isprintable() and len(text) <= longest:  # as nearly all are
+            fitting, replaced = text, 0
+        else:
+            fitting, replaced = self.page.fit(one_line(text, longest * 2))
         if self.replace_semicolon:
             fitting = fitting.replace(";", ",")
         return unquoted(one_line(fitting, longest)), replaced

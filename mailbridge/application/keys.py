@@ -14,12 +14,16 @@ from mailbridge.errors import Fault
 _WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
-@frozen
+@frozen(cache_hash=True)
 class Key:
     """One key of one section."""
 
-    section: str = field(eq=str.lower)
-    key: str = field(eq=str.lower)
+    section: str = field(eq=False)
+    key: str = field(eq=False)
+    _folded: str = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_folded", str(self).lower())
 
     def __str__(self) -> str:
         return f"{self.section}|{self.key}"

@@ -29,21 +29,22 @@ _COMMON = {
     "attachment": "message|attach#",
     "attachment_name": "message|attach#_name",
 }
+_FIRM = {"to_company": "to|comp", "to_dept": "to|dept"}
 LAYOUTS: Mapping[str, Mapping[str, str]] = {
     "sms": _COMMON,
+    "json": {**_COMMON, **_FIRM},
     "fax": {
         **_COMMON,
-        "to_company": "to|comp",
-        "to_dept": "to|dept",
+        **_FIRM,
         "to_priority": "to|priority",
         "message_subject": "message|subject",
     },
 }
-"""The default layouts by `ctl_type`."""
+"""The default layouts by `ctl_type`; that of `json` says which settings and @commands change a field of the object."""
 FIELDS = tuple(LAYOUTS["fax"])
 """The logical names of all values."""
 _NUMBERED = ("attachment", "attachment_name")
-_NEEDED = ("to_number", "text")
+_NEEDED = ("to_number", "text", "from_smtp")
 _OURS = ("type", "to_type", "to_number", "text")
 _PAYS = "from_smtp"
 
@@ -62,7 +63,7 @@ class Layout:
         texts = {**LAYOUTS[ctl_type], **changes}
         faults = [Fault(f"ctl_layout.{name}", f"there is no such field; there are {', '.join(FIELDS)}")
                   for name in changes if name not in FIELDS]
-        faults += [Fault(f"ctl_layout.{name}", "cannot be left out: the reader needs it")
+        faults += [Fault(f"ctl_layout.{name}", "cannot be left out")
                    for name in _NEEDED if not texts[name]]
         keys: dict[str, Key] = {}
         for name, text in texts.items():

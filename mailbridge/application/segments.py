@@ -21,6 +21,8 @@ def segments(text: str) -> int:
         return _count(len(text), _SEPTETS, _SEPTETS_OF_PART)
     if letters <= _BASIC | _EXTENDED:
         return _split([2 if c in _EXTENDED else 1 for c in text], _SEPTETS, _SEPTETS_OF_PART)
+    if max(letters) <= "\uffff":
+        return _count(len(text), _UNITS, _UNITS_OF_PART)
     return _split([2 if c > "\uffff" else 1 for c in text], _UNITS, _UNITS_OF_PART)
 
 

@@ -52,6 +52,10 @@ class CtlSettings:
             raise RecipeFaults(faults)
         return cls(tuple(entries))
 
+    def fixed(self) -> dict[Key, str]:
+        """The operator's own words by key, whatever a message says."""
+        return {key: value for key, value in self.entries if isinstance(value, str)}
+
     def values(self, items: Items) -> Iterator[tuple[Key, str]]:
         """What there is to write for a message."""
         for key, value in self.entries:

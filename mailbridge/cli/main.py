@@ -28,6 +28,7 @@ from mailbridge.cli import (
     client,
     demo,
     historic,
+    importreg,
     queue,
     reload,
     restart,
@@ -44,7 +45,7 @@ from mailbridge.cli import (
 from mailbridge.cli.options import EX_USAGE, CommandParser, warn
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 
-COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send,
+COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send, importreg,
             settings, set, start, stop, restart)
 EX_FAILED = 1
 EX_CONFIG = 78

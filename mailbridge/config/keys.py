@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from mailbridge.config.files import file_reader, path_reader, secret_reader
+from mailbridge.config.files import file_reader, local_path_reader, path_reader, program_reader, secret_reader
+from mailbridge.config.historic import counted, formats, numbered, separated, settings_table, switch
 from mailbridge.config.model import (
+    ApplicationSettings,
     Config,
     POP3Listener,
     QueueSettings,
+    ReceiverSettings,
     RelaySettings,
     RouteRule,
     SMTPListener,
@@ -37,8 +40,23 @@ from mailbridge.config.readers import (
     text,
     trusted_client,
 )
+from mailbridge.config.receiver import (
+    address_pattern,
+    application_client,
+    attachment_type,
+    checker_name,
+    code_page,
+    command_tables,
+    ctl_setting,
+    levels,
+    plain_text,
+    suffix,
+    terminator,
+    thread_priority,
+    transform,
+)
 from mailbridge.config.secrets import secret_text_reader
-from mailbridge.config.servers import bind_address, dedicated_server, server_text
+from mailbridge.config.servers import bind_address, dedicated_server, server_host, server_text
 from mailbridge.config.units import number, size, time
 from mailbridge.limits import KIB, MIB, Limits
 
@@ -48,7 +66,7 @@ _DAY = 86400
 def readers(base: Path, targets: Collection[str]) -> Mapping[type, Mapping[str, Reader]]:
     """The reader of each key of each table. Paths are relative to `base`; `targets` exist besides maildrops."""
     return {
-        Config: {"hostname": hostname, "state": path_reader(base)},
+        Config: {"hostname": hostname, "state": path_reader(base), "command_tags": command_tables},
         StoreSettings: {"url": store_url, "min_free": size(0, 2**50)},
         TLSSettings: {"certificate": file_reader(base), "key": secret_reader(base)},
         Limits: _LIMITS,
@@ -81,6 +99,32 @@ def readers(base: Path, targets: Collection[str]) -> Mapping[type, Mapping[str, 
             "to": target(targets), "recipient": pattern, "sender": pattern, "user": text,
             "clients": listed(client, "leave the key out to match all"), "listener": text, "reply": refusal,
             "anyone": flag,
+        },
+        ReceiverSettings: {
+            "smtp_ip_address": bind_address, "smtp_port": counted(0, 65_535),
+            "clients": separated(application_client), "authentication_lib": checker_name, "auth_in_clear": flag,
+            "thread_num": counted(1, 100_000), "thread_priority": thread_priority, "socket_timeout": time(1, _DAY),
+            "id_allocated": counted(0, 2**53), "forward_smtp_server": server_host,
+            "forward_smtp_server_port": counted(1, 65_535), "output_code_page": code_page, "log_console": levels,
+            "log_event_log": levels, "log_file": levels, "logging_file_name": local_path_reader(base),
+            "log_rcv_data": switch,
+        },
+        ApplicationSettings: {
+            "ctl_type": choice("sms", "fax", "json"), "enabled": switch, "output_folder": local_path_reader(base),
+            "format_preference": formats, "cmd_tags": plain_text, "nonstandard_data_terminator": terminator,
+            "terminator_clients": separated(application_client), "process_attachments": switch,
+            "process_anonymous": switch, "process_att_msg": switch, "clients": separated(application_client),
+            "addresses": numbered(address_pattern), "from_enabled": numbered(address_pattern),
+            "from_disabled": numbered(address_pattern), "ctl_settings": settings_table(ctl_setting),
+            "transform": settings_table(transform), "ctl_layout": settings_table(),
+            "ctl_suffix": suffix, "ctl_settings_lock": switch, "cmd_error": choice("ignore", "reject"),
+            "output_code_page": code_page, "ini_semicolon": choice("keep", "replace"), "use_mail_priority": switch,
+            "attachment_types": listed(attachment_type), "attachment_count": counted(0, 1_000),
+            "attachment_size": size(0, 2048 * MIB), "attachment_total": size(0, 2048 * MIB),
+            "text_size": size(1, 16 * MIB), "command": program_reader(base),
+            "command_timeout": time(1, _DAY), "expiry": time(60, 60 * _DAY), "daily_limit": counted(1, 1_000_000),
+            "allowed_numbers": pattern, "normalize": switch, "state_prefix": text, "national_prefix": plain_text,
+            "pickup": time(1, 60 * _DAY), "accounting": local_path_reader(base),
         },
     }
 

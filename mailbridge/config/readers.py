@@ -5,6 +5,7 @@ They raise ValueError with the remedy, or Faulty when one value has several faul
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
@@ -23,8 +24,9 @@ Reader = Callable[[object], Any]
 _HOSTNAME = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})(?:\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 _SQLITE = re.compile(r"sqlite:([A-Za-z0-9_][A-Za-z0-9_.-]{0,100})")
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _TAKEN = frozenset({"ballast", "control.sock", "lock", "segments"})  # of the state folder; the ballast gets unlinked
-_WIDEST_TRUST = {4: 2 ** (32 - 8), 6: 2 ** (128 - 7)}  # 10.0.0.0/8 and fc00::/7, the widest private networks
+WIDEST_TRUST = {4: 2 ** (32 - 8), 6: 2 ** (128 - 7)}  # 10.0.0.0/8 and fc00::/7, the widest private networks
 
 
 class Faulty(ValueError):
@@ -34,6 +36,11 @@ class Faulty(ValueError):
         self.faults = tuple(faults)
         super().__init__("; ".join(problem for _, problem in faults))
 
+
+
+def place_of(key: str) -> str:
+    """How a key below another stands in the place of a fault: `.subject`, `."from/name"`."""
+    return "." + (key if _BARE_KEY.fullmatch(key) else json.dumps(key[:60]))
 
 
 def text(value: object) -> str:
@@ -167,7 +174,7 @@ def trusted_client(value: object) -> str:
     """One entry of a list of clients who need no login; no list may trust the whole Internet (invariant 5)."""
     entry = client(value)
     for span in parse_entry(entry):
-        if span.size > _WIDEST_TRUST[span.version]:
+        if span.size > WIDEST_TRUST[span.version]:
             raise ValueError(f'"{entry}" trusts so many hosts that this would be an open relay; name your own networks')
     return entry
 

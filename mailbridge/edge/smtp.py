@@ -72,7 +72,7 @@ class SMTPServer(Session, smtp.ESMTP):
         self.peer = address.host if isinstance(address, IPv4Address | IPv6Address) else ""
         settings = factory.settings
         self.trusted = settings.clients.allows(self.peer)
-        self.is_stranger = not (self.trusted or settings.known.allows(self.peer))
+        self.is_stranger = not (self.trusted or settings.known.allows(self.peer, factory.hosts))
         self._local = not self.peer or LOOPBACK.allows(self.peer)
         self._server = factory.server(self)
         self._intake = factory.intake

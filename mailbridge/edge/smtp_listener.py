@@ -16,13 +16,14 @@ from mailbridge.edge.session import Sessions
 from mailbridge.edge.smtp import SMTPServer
 from mailbridge.edge.transport import CurrentTLS
 from mailbridge.logs.journal import Journal
-from mailbridge.reply import STRANGER, TOO_MANY_CONNECTIONS, Reply
+from mailbridge.reply import STRANGER, STRANGER_YET, TOO_MANY_CONNECTIONS, Reply
 from mailbridge.routing.access import AccessList
+from mailbridge.routing.clients import NO_HOSTS, ClientList, Hosts
 from mailbridge.smtp.decisions import Decisions, ServerSettings
 from mailbridge.smtp.server import Server
 from mailbridge.smtp.witnessed import Tap, WitnessedServer
 
-NOBODY = AccessList.parse(())
+NOBODY = ClientList.parse(())
 
 
 @frozen
@@ -30,7 +31,7 @@ class EndMark:
     """A second line that ends DATA (`smtp.data.parse_end_line`), and the clients that may send it."""
 
     line: bytes
-    clients: AccessList
+    clients: ClientList
 
 
 @frozen
@@ -50,7 +51,7 @@ class SMTPListenerSettings:
     auth_in_clear: bool = False
     normalise: bool = False
     strangers: str = "greet"
-    known: AccessList = NOBODY
+    known: ClientList = NOBODY
     connections: int | None = None
     end_marks: tuple[EndMark, ...] = ()
 
@@ -61,7 +62,8 @@ class SMTPServerFactory(smtp.SMTPFactory):
     `anonymous` answers before a login: our IIntake or any IMessageDelivery; None: everybody has to log in. `login` is
     None when nobody can. `tls` is needed for STARTTLS, `implicit_tls` says that `edge.transport.implicit_tls` wraps us.
     `etrn(domain)` makes the queue try what waits for a domain and fires with how many deliveries that are. `journal` is
-    where an operator reads what the sessions do, None for no log.
+    where an operator reads what the sessions do, None for no log. `hosts` says who the host names on client lists are;
+    whoever looks them up replaces it.
     """
 
     protocol: Any = SMTPServer
@@ -89,6 +91,7 @@ class SMTPServerFactory(smtp.SMTPFactory):
         self.implicit_tls = implicit_tls
         self.etrn = etrn
         self.journal = journal
+        self.hosts: Hosts = NO_HOSTS
         self._present: set[SMTPServer] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
@@ -101,7 +104,7 @@ class SMTPServerFactory(smtp.SMTPFactory):
         """Count a new session; or the reply that sends it away, and then it is not counted."""
         settings = self.settings
         if session.is_stranger and settings.strangers == "refuse" and not session.can_log_in:
-            return STRANGER
+            return STRANGER_YET if settings.known.waits(self.hosts) else STRANGER
         if settings.connections is not None and len(self._present) >= settings.connections:
             return TOO_MANY_CONNECTIONS
         if not self.sessions.admit(session):
@@ -118,7 +121,8 @@ class SMTPServerFactory(smtp.SMTPFactory):
         """The wire side of a new session."""
         settings, journal = self.settings, self.journal
         normalise = settings.normalise and session.trusted
-        end_line = next((mark.line for mark in settings.end_marks if mark.clients.allows(session.peer)), b"")
+        marks = (mark.line for mark in settings.end_marks if mark.clients.allows(session.peer, self.hosts))
+        end_line = next(marks, b"")
         if journal is None:
             return Server(session, settings.server, self.implicit_tls, normalise, end_line)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from time import gmtime, strftime
+
+_ODD = re.compile(r"[^ -\[\]-~]+")  # all but printable ASCII; and the backslash
 
 
 def clean(text: str) -> str:
@@ -12,8 +15,12 @@ def clean(text: str) -> str:
     """
     if text.isprintable() and "\\" not in text:
         return text
+    return _ODD.sub(_escaped, text)
+
+
+def _escaped(odd: re.Match[str]) -> str:
     return "".join(
-        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in text
+        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in odd[0]
     )
 
 

@@ -27,6 +27,7 @@ _CODECS = frozenset(re.findall(r"\w+", """
     mac_greek mac_iceland mac_latin2 mac_roman mac_romanian mac_turkish ptcp154 shift_jis shift_jis_2004 shift_jisx0213
     tis_620 utf_16 utf_16_be utf_16_le utf_32 utf_32_be utf_32_le utf_7 utf_8 utf_8_sig
 """))
+_BY_MARK = ("utf_16", "utf_32")
 # What the world means by a name: the superset that Windows wrote under it (as WHATWG's Encoding Standard has it).
 _MEANT = {
     "latin_1": "cp1252", "iso8859_1": "cp1252", "iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874",
@@ -83,12 +84,21 @@ def text_of(octets: bytes, charset: str = "") -> str:
             return octets.decode("utf-8").removeprefix("\ufeff")
         except UnicodeDecodeError:
             codec = "cp1252"
-    if len(octets) <= _PIECE:
+    if codec in _BY_MARK:
+        codec += _byte_order(octets)
+    return _decoded(octets, codec).removeprefix("\ufeff")
+
+
+def _byte_order(octets: bytes) -> str:
+    """By the byte order mark, else by where the zeros of Latin letters are."""
+    return "_be" if octets.startswith((b"\xfe\xff", b"\x00")) else "_le"
+
+
+def _decoded(octets: bytes, codec: str) -> str:
+    if len(octets) <= _PIECE or codec.startswith("iso2022"):  # their incremental decoders raise
         text = octets.decode(codec, "replace")
     else:
         decoder = codecs.getincrementaldecoder(codec)("replace")
-        text = "".join(decoder.decode(octets[at:at + _PIECE]) for at in range(0, len(octets), _PIECE))
+        text = "".join([decoder.decode(octets[at:at + _PIECE]) for at in range(0, len(octets), _PIECE)])
         text += decoder.decode(b"", True)
-    if codec == "utf_7":
-        text = _HALVES.sub("\ufffd", text)
-    return text.removeprefix("\ufeff")
+    return _HALVES.sub("\ufffd", text) if codec == "utf_7" else text

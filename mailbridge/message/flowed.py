@@ -18,7 +18,8 @@ def unflowed(text: str, delsp: bool = False) -> str:
         line = line[quotes:]
         if line.startswith(" "):  # space-stuffed
             line = line[1:]
-        if paragraph and (quotes != depth or line == _SIGNATURE):  # no paragraph spans levels (4.5)
+        # No paragraph spans levels (4.5). An empty line ends one, though a person left a blank before it.
+        if paragraph and (quotes != depth or line in ("", _SIGNATURE)):
             out.append(_quoted("".join(paragraph).rstrip(" "), depth))
             paragraph = []
         depth = quotes

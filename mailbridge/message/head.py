@@ -18,7 +18,7 @@ from mailbridge.message.parameters import parameters
 from mailbridge.message.parts import LONGEST_BOUNDARY, Kind
 
 _TYPE = re.compile(r"""\s*([^\s;/"<>@,:()?=\[\]\\]{1,100})/([^\s;/"<>@,:()?=\[\]\\]{1,100})""")
-_WORD = re.compile(r"\s*([^\s;=]{1,100})(?!\s*=)")
+_WORD = re.compile(r"\s*([^\s;=]{1,100}+)(?!\s*=)")
 MESSAGES = ("message/rfc822", "message/global", "message/news")
 _PLAIN = ("7bit", "8bit", "binary")
 _NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -17,7 +17,7 @@ _TEXT = re.compile(r"[^<]*+(?:<(?![A-Za-z/!?])[^<]*+)*+")
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9:-]{0,40})")
 _STEP = re.compile(r"""[^>=]*+(?:(>)|=\s*+(["']?))""")
 _HREF = re.compile(r"""\shref\s*+=\s*+(?:"([^"]*)"|'([^']*)'|([^\s"'>]++))""", re.IGNORECASE)
-_ENTITY = re.compile(r"&(?:(#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7});?|([A-Za-z][A-Za-z0-9]{1,31}+(?:;|(?!=))))")
+_ENTITY = re.compile(r"&(?:(#[0-9]++|#[xX][0-9a-fA-F]++);?|([A-Za-z][A-Za-z0-9]{1,31}+(?:;|(?!=))))")
 _BLANKS = re.compile(r"[ \t\n\r\f\u00a0]+")
 _LINK = re.compile(r"(?:https?|ftps?|mailto|tel|sms):[!-~\u00a1-\U0010ffff]{1,2000}", re.IGNORECASE)
 _ENDS = {
@@ -217,5 +217,5 @@ class _Reader:
 def _character(match: re.Match[str]) -> str:
     number, name = match.groups()
     if number:
-        return unescape(f"&{number};")
+        return unescape(f"&{number};") if len(number) < 20 else "\ufffd"
     return html5.get(name, match.group())

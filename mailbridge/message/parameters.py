@@ -7,12 +7,14 @@ counts, and a value by RFC 2231 more than a plain one. Linear in the length of t
 from __future__ import annotations
 
 import re
+from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from mailbridge.message.charsets import text_of
 from mailbridge.message.decoding import clean, decoded_words
 
-_NAME = re.compile(r"""[\s;]*([^\s=;"()<>@,]{1,200})\s*=\s*""")
+_BETWEEN = re.compile(r"[\s;]*+")
+_NAME = re.compile(r"""([^\s=;"()<>@,]{1,200}+)\s*+=\s*+""")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _PIECE = re.compile(r"([^*]+)(?:\*(0|[1-9][0-9]{0,4}))?(\*)?")
@@ -46,10 +48,11 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     pairs = []
     at = 0
     while at < len(text):
+        at = cast("re.Match[str]", _BETWEEN.match(text, at)).end()
         match = _NAME.match(text, at)
         if match is None:  # no parameter: on to what follows the next semicolon
-            at = text.find(";", at) + 1
-            if not at:
+            at = text.find(";", at)
+            if at < 0:
                 break
             continue
         name = match.group(1).lower()

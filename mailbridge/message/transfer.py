@@ -9,6 +9,7 @@ import binascii
 import re
 
 _NOT_BASE64 = bytes(c for c in range(256) if not (chr(c).isascii() and chr(c).isalnum()) and c not in b"+/")
+_MOST_RUNS = 20_000
 _BEGIN = re.compile(rb"(?:\A|\n)begin(?:-base64)? [0-7]{3,4} [^\n]*\n")
 _LOOSE_BLANKS = (b" \r\n", b"\t\r\n", b" \n", b"\t\n")
 
@@ -32,6 +33,8 @@ def from_base64(text: bytes) -> bytes:
             return binascii.a2b_base64(text)
     except binascii.Error:
         pass
+    if text.count(b"=") > _MOST_RUNS:
+        return _run(text.translate(None, _NOT_BASE64))
     # Each run between paddings was encoded on its own.
     return b"".join(_run(run.translate(None, _NOT_BASE64)) for run in text.split(b"="))
 
@@ -58,15 +61,17 @@ def _from_uuencode(body: bytes) -> bytes:
     begin = _BEGIN.search(body)
     if begin is None:
         return body
-    out = []
+    out: list[bytes] = []
+    room = 2 * len(body)  # two octets of a line may stand for 45 zeros
     for line in body[begin.end():].split(b"\n"):
         line = line.rstrip(b"\r")
-        if line in (b"end", b"`", b" "):
+        if line in (b"end", b"`", b" ") or room < 0:
             break
         try:
             out.append(binascii.a2b_uu(line))
         except binascii.Error:  # more characters than the count says, as some encoders write
             out.append(_short_line(line))
+        room -= len(out[-1])
     return b"".join(out)
 
 

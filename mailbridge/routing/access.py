@@ -124,6 +124,15 @@ class AccessList:
             known = self._known[peer] = self._contains(peer)
         return known
 
+    def overlaps(self, other: AccessList) -> bool:
+        """Whether any address is on both lists."""
+        return any(
+            first <= there_last and there_first <= last
+            for version, firsts in self._starts.items()
+            for first, last in zip(firsts, self._ends[version], strict=True)
+            for there_first, there_last in zip(other._starts[version], other._ends[version], strict=True)
+        )
+
     def _contains(self, peer: str) -> bool:
         address = _parsed(peer)
         if address is None:

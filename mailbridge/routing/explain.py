@@ -59,6 +59,7 @@ class Explanation:
             "sender": self.sender.text,
             "accepted": not isinstance(answer, Reply),
             "answer": show(answer),
+            "targets": [] if isinstance(answer, Reply) else [route.target for route in answer],
             "groups": None if groups is None else dict(groups),
             "steps": [{"step": s.name, "compared": s.compared, "result": s.result} for s in self.steps],
         }

@@ -74,7 +74,7 @@ class WitnessedServer(Server):
 
     def _fail(self, answer: Reply) -> None:
         if answer.code >= 400:
-            self._note("W", f"refused {self._about if self._at_content else shown(self._command)}: {answer}")
+            self._note("W", f"refused {self._refused}: {answer}")
         if self._trace:
             self._note("T", f"-> {answer}")
         super()._fail(answer)
@@ -113,6 +113,13 @@ class WitnessedServer(Server):
     def _about(self) -> str:
         more = f" and {self._unnamed} more" if self._unnamed else ""
         return f"mail from <{self._sender}> to {', '.join(self._named)}{more}"
+
+    @property
+    def _refused(self) -> str:
+        if self._at_content:
+            return self._about
+        sender = f" from <{self._sender}>" if self._command[:4].upper() == b"RCPT" else ""
+        return shown(self._command) + sender
 
     def _login_answered(self, answer: Reply) -> None:
         if answer.is_positive:
