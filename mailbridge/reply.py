@@ -128,6 +128,7 @@ UNKNOWN_PARAMETER = Reply(555, "5.5.4", "A parameter of this command is unknown 
 UTF8_NEEDED = Reply(553, "5.6.7", "An address with other than ASCII letters needs the SMTPUTF8 parameter")
 STRANGER = Reply(554, "5.7.1", "This server is for listed clients only; goodbye")
 NO_SUCH_USER = Reply(550, "5.1.1", "No such user here")
+NO_SUCH_TRIBE = Reply(550, "5.1.2", "No tribe of that name is known here")
 NO_RELAYING = Reply(550, "5.7.1", "This server does not take mail from you for that address; log in first")
 NO_ROUTE = Reply(550, "5.7.1", "Mail for that address goes nowhere from here")
 NOT_YOUR_APPLICATION = Reply(550, "5.7.1", "You may not send to that address; log in first")

@@ -40,17 +40,24 @@ class _TooWide(Exception):
 class Directory:
     """Users and aliases of the local domains. `generation` grows with every change, for those who remember answers."""
 
-    def __init__(self, domains: Iterable[str], tag_separator: str = "+", postmaster: str | None = None) -> None:
+    def __init__(self, domains: Iterable[str], tag_separator: str = "+", postmaster: str | None = None,
+                 member_domain: str = "") -> None:
         self.generation = 0
         self._users: dict[str, User] = {}
         self._ids: dict[int, User] = {}
         self._aliases: dict[Key, Alias] = {}
         self._oldest: User | None = None
         self._secrets = False
-        self.reconfigure(domains, tag_separator, postmaster)
+        self.reconfigure(domains, tag_separator, postmaster, member_domain)
 
-    def reconfigure(self, domains: Iterable[str], tag_separator: str = "+", postmaster: str | None = None) -> None:
-        """Take the `[users]` of a new configuration; people stay as they are."""
+    def reconfigure(self, domains: Iterable[str], tag_separator: str = "+", postmaster: str | None = None,
+                    member_domain: str = "") -> None:
+        """Take the `[users]` of a new configuration; people stay as they are.
+
+        `member_domain` is `oce` where there is an OCE: users log in and send as `name@oce`, but mail for it is not
+        local.
+        """
+        self._member_domain = member_domain
         self.domains = tuple(domains)
         self._local = frozenset(fold_domain(domain) for domain in self.domains)
         self._separator = tag_separator
@@ -86,9 +93,12 @@ class Directory:
         user = self.user(name)
         if user is None:
             local, at, domain = name.rpartition("@")
-            if at and self.is_local(domain):
+            if at and (self.is_local(domain) or self._is_member_domain(domain)):
                 user = self.user(local)
         return user
+
+    def _is_member_domain(self, domain: str) -> bool:
+        return bool(self._member_domain) and fold_domain(domain) == self._member_domain
 
     def keeps_secrets(self) -> bool:
         """Whether any user's secret is kept, so that CRAM-MD5 and APOP are of use to somebody."""
@@ -128,11 +138,14 @@ class Directory:
     def owns(self, user: User, address: Address) -> bool:
         """Whether `user` may send as `address`.
 
-        He may as `<>`, as his own name in any local domain, with or without a tag, unless that address was given to
-        others; as any local address that leads to him and nobody else; and as his `send_as` patterns.
+        He may as `<>`, as a member of the OCE by his own name, as his own name in any local domain, with or without a
+        tag, unless that address was given to others; as any local address that leads to him and nobody else; and as
+        his `send_as` patterns.
         """
         if address.is_null or _matches(user.send_as, address):
             return True
+        if self._is_member_domain(address.domain):
+            return self.user(address.local) == user
         if address.double_at or (address.domain and not self.is_local(address.domain)):
             return False
         if self.resolve(address) == (user,):

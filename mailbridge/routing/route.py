@@ -12,6 +12,7 @@ MAILDROP = "maildrop"
 REFUSE = "refuse"
 RELAY = "relay:"
 APPLICATION = "application:"
+OCE = "oce"
 
 
 @frozen

@@ -1,7 +1,7 @@
 """The router: where mail for a recipient goes, answered at RCPT time (DESIGN 7).
 
-In this order: the rules of the operator, then the applications, then users, aliases and postmaster of the local
-domains, then the default relay, else a refusal.
+In this order: the rules of the operator, then the applications, then the OCE, then users, aliases and postmaster of the
+local domains, then the default relay, else a refusal.
 What an application's patterns match but the application refuses never leaves the bridge. Another application may still
 take it, and a user or alias of that very name keeps his mail (a catch-all does not get it); else the application's
 reply is the answer. So a broad pattern makes nobody unreachable, and mail of a prohibited sender does not go round by a
@@ -29,8 +29,9 @@ from mailbridge.routing.clients import Hosts
 from mailbridge.routing.directory import CATCH_ALL, Directory, Match
 from mailbridge.routing.explain import Explanation, Step, show
 from mailbridge.routing.names import fold_domain, fold_name
-from mailbridge.routing.route import MAILDROP, Lanes, Resolution, Route, WayOut
+from mailbridge.routing.route import MAILDROP, OCE, Lanes, Resolution, Route, WayOut
 from mailbridge.routing.rules import Rule
+from mailbridge.routing.tribes import OCEWay
 
 _REMEMBERED = 4096
 _POSTMASTER = "postmaster"
@@ -51,11 +52,12 @@ class Table:
         targets: Collection[str] = (),
         ways: Iterable[WayOut] = (),
         claims: Iterable[Claim] = (),
+        oce: OCEWay | None = None,
     ) -> None:
         self._directory = directory
         self._answers: dict[object, Resolution] = {}
         self._applications = Applications()
-        self.reconfigure(rules, targets, ways, claims)
+        self.reconfigure(rules, targets, ways, claims, oce)
 
     def reconfigure(
         self,
@@ -63,14 +65,15 @@ class Table:
         targets: Collection[str] = (),
         ways: Iterable[WayOut] = (),
         claims: Iterable[Claim] = (),
+        oce: OCEWay | None = None,
     ) -> None:
-        """Take the `[[route]]`, `[relay]` and `[application]` of a new configuration.
+        """Take the `[[route]]`, `[relay]`, `[application]` and `[oce]` of a new configuration.
 
         Raises ValueError for a rule whose target does not exist, and for two default relays.
         """
         taken, relays = tuple(rules), {way.target: way for way in ways}
         applications = Applications(claims, self._applications.hosts)
-        known = frozenset(targets) | relays.keys() | applications.targets
+        known = frozenset(targets) | relays.keys() | applications.targets | ({OCE} if oce is not None else set())
         for rule in taken:
             if rule.refusal is None and rule.to != MAILDROP and rule.to not in known:
                 raise ValueError(f"{rule.place}.to: there is no target {rule.to}")
@@ -80,6 +83,7 @@ class Table:
         self._rules = taken
         self._ways = relays
         self._applications = applications
+        self._oce = oce
         self._default = defaults[0] if defaults else None
         by_sender = self._default is not None and self._default.lanes is Lanes.SENDER
         self._remember_key: Callable[[Address, Address, Origin], object] = (
@@ -151,6 +155,8 @@ class Table:
             yield Step("end", recipient.text, "a name without a domain, from a stranger", BAD_ADDRESS)
         elif refused is not None:
             yield self._refused(recipient, refused.reply)
+        elif self._oce is not None and self._oce.takes(recipient):
+            yield self._oce.decide(recipient, origin, self._directory)
         elif local:
             yield self._locally(recipient, postmaster)
         else:
