@@ -162,8 +162,10 @@ class ReceiverTests(World):
             ("10.0.0.3", False, False),
         ]:
             self.assertEqual((settings.clients.allows(client), settings.known.allows(client, hosts)), (trusted, known))
-        (mark,) = settings.end_marks
-        self.assertEqual((mark.line, mark.clients.allows("10.0.0.3")), (b" .", True))
+        config = self.load(self.TEXT + "[[smtp]]\nlisten = 'tcp:0'")
+        for each in (settings, rooms.smtp_settings(config, "smtp[0]", config.smtp[0])):
+            (mark,) = each.end_marks
+            self.assertEqual((mark.line, mark.clients.allows("10.0.0.3")), (b" .", True))
 
     def test_without_historic_values(self) -> None:
         """Without them the limits of the bridge hold."""
