@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from weakref import WeakSet
 
 from attrs import frozen
 from twisted.logger import Logger, globalLogPublisher
@@ -47,6 +48,7 @@ class Receiver:
         self._intake = intake
         self._throttle = throttle
         self._factory: SMTPServerFactory | None = None
+        self._all: WeakSet[SMTPServerFactory] = WeakSet()
         self._made = Made(None, None)
         self._names = HostNames(reactor.nameResolver, reactor, self._follow_hosts)
 
@@ -96,6 +98,11 @@ class Receiver:
     def serve(self, factory: SMTPServerFactory) -> SMTPServerFactory:
         """Keep the factory of the receiver's listener up to date from now on."""
         self._factory = factory
+        return self.introduce(factory)
+
+    def introduce(self, factory: SMTPServerFactory) -> SMTPServerFactory:
+        """Tell the factory of any listener who the host names on its lists are, from now on."""
+        self._all.add(factory)
         self._tell()
         return factory
 
@@ -115,9 +122,11 @@ class Receiver:
             globalLogPublisher.addObserver(log.events)
 
     def _tell(self) -> None:
+        for factory in self._all:
+            factory.hosts = self.hosts
         if self._factory is not None:
             self._factory.settings = rooms.receiver_settings(self._config, self.hosts)
-            self._factory.hosts, self._factory.login, self._factory.journal = self.hosts, self.login, self.journal
+            self._factory.login, self._factory.journal = self.login, self.journal
 
     def _follow_hosts(self, hosts: Hosts) -> None:
         self._table.follow_hosts(hosts)

@@ -265,9 +265,9 @@ class Bridge(Service):
         return wanted
 
     def _smtp_factory(self, settings: Any, implicit: bool) -> SMTPServerFactory:
-        return SMTPServerFactory(
+        return self.receiver.introduce(SMTPServerFactory(
             settings, self.sessions, self.reactor, self.intake, self.login, self.tls, implicit, self.ways.etrn
-        )
+        ))
 
     def _receiver_factory(self, settings: Any, implicit: bool) -> SMTPServerFactory:
         return self.receiver.serve(SMTPServerFactory(

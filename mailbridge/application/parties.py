@@ -20,10 +20,10 @@ GATEWAY = "s"
 class Headers:
     """The names and addresses in the header of a message; empty where it has none."""
 
-    from_name: str = ""
-    from_address: str = ""
-    reply_name: str = ""
-    reply_address: str = ""
+    from_name: str
+    from_address: str
+    reply_name: str
+    reply_address: str
 
     @classmethod
     def of(cls, message: Entity) -> Headers:

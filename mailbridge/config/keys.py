@@ -74,7 +74,7 @@ def readers(base: Path, targets: Collection[str]) -> Mapping[type, Mapping[str, 
             "listen": endpoint, "tls": flag, "starttls": choice("offer", "require", "off"),
             "clients": listed(trusted_client), "bare_newlines": choice("refuse", "normalise"),
             "auth": choice("offer", "require", "off"), "auth_in_clear": flag, "add_headers": flag,
-            "sender": full_address,
+            "sender": full_address, "strangers": choice("greet", "refuse"),
         },
         POP3Listener: {
             "listen": endpoint, "tls": flag, "starttls": choice("offer", "require", "off"), "login_in_clear": flag,

@@ -35,7 +35,7 @@ class SMTPListener:
 
     `starttls` and `auth` are `offer`, `require` or `off`. `auth_in_clear` allows passwords without TLS from other than
     loopback. `add_headers` gives mail of trusted and logged-in clients a missing Date, Message-ID or From; `sender`
-    rewrites their envelope sender and From.
+    rewrites their envelope sender and From. `strangers = refuse` is for listed clients and logins alone.
     """
 
     listen: str
@@ -47,6 +47,7 @@ class SMTPListener:
     auth_in_clear: bool = False
     add_headers: bool = False
     sender: str | None = None
+    strangers: str = "greet"
 
 
 @frozen

@@ -50,6 +50,8 @@ def smtp_settings(config: Config, place: str, listener: SMTPListener) -> SMTPLis
         auth=listener.auth,
         auth_in_clear=listener.auth_in_clear,
         normalise=listener.bare_newlines == "normalise",
+        strangers=listener.strangers,
+        end_marks=_end_marks(config),
     )
 
 
@@ -74,10 +76,15 @@ def receiver_settings(config: Config, hosts: Hosts) -> SMTPListenerSettings:
         strangers="refuse",
         known=ClientList.parse((*receiver.clients, *known)),
         connections=receiver.thread_num,
-        end_marks=tuple(
-            EndMark(settings.nonstandard_data_terminator, ClientList.parse(settings.terminator_clients))
-            for settings in applications if settings.nonstandard_data_terminator is not None
-        ),
+        end_marks=_end_marks(config),
+    )
+
+
+def _end_marks(config: Config) -> tuple[EndMark, ...]:
+    """The nonstandard ends of data, on every listener: a client sends its own wherever it connects."""
+    return tuple(
+        EndMark(settings.nonstandard_data_terminator, ClientList.parse(settings.terminator_clients))
+        for settings in enabled(config).values() if settings.nonstandard_data_terminator is not None
     )
 
 

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterator
 from encodings.aliases import aliases
 
+from mailbridge.message.pieces import PIECE, pieces
+
 _GUESS = "?"  # no charset, or none that says anything: UTF-8 when it is that, else cp1252
-_PIECE = 64 * 1024  # octets read at one go: a codec keeps all other threads waiting while it works
 _SQUEEZE = re.compile(r"[^a-z0-9]+")
 _HALVES = re.compile("[\ud800-\udfff]")
 
@@ -95,10 +96,11 @@ def _byte_order(octets: bytes) -> str:
 
 
 def _decoded(octets: bytes, codec: str) -> str:
-    if len(octets) <= _PIECE or codec.startswith("iso2022"):  # their incremental decoders raise
+    if len(octets) <= PIECE:
         text = octets.decode(codec, "replace")
+    elif codec.startswith("iso2022"):  # incremental decoders that raise; each line begins anew (RFC 1468)
+        text = "".join([piece.decode(codec, "replace") for piece in pieces(octets)])
     else:
         decoder = codecs.getincrementaldecoder(codec)("replace")
-        text = "".join([decoder.decode(octets[at:at + _PIECE]) for at in range(0, len(octets), _PIECE)])
-        text += decoder.decode(b"", True)
+        text = "".join([decoder.decode(piece) for piece in pieces(octets)]) + decoder.decode(b"", True)
     return _HALVES.sub("\ufffd", text) if codec == "utf_7" else text

@@ -17,6 +17,8 @@ from mailbridge.message.head import MESSAGES
 from mailbridge.message.html import html_to_text
 from mailbridge.message.mime import Entity, parse
 
+MOST_FLOWED = 4 * 1024 * 1024  # characters; longer text keeps its lines
+
 _RTF = re.compile(r"\{\\rtf[12]")
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 _URGENCY = {
@@ -152,7 +154,7 @@ def _page(related: Entity) -> Entity | None:
 
 def _plain(entity: Entity) -> str:
     text = entity.text()
-    if entity.parameters.get("format", "").lower() == "flowed":
+    if entity.parameters.get("format", "").lower() == "flowed" and len(text) <= MOST_FLOWED:
         return unflowed(text, entity.parameters.get("delsp", "").lower() == "yes")
     return text
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import binascii
 import re
 
+from mailbridge.message.pieces import PIECE, pieces
+
 _NOT_BASE64 = bytes(c for c in range(256) if not (chr(c).isascii() and chr(c).isalnum()) and c not in b"+/")
 _MOST_RUNS = 20_000
 _BEGIN = re.compile(rb"(?:\A|\n)begin(?:-base64)? [0-7]{3,4} [^\n]*\n")
@@ -28,27 +30,35 @@ def decoded(body: bytes, encoding: str) -> bytes:
 def from_base64(text: bytes) -> bytes:
     """Octets of base64 text; strange characters are skipped, missing padding does not matter, nor does early one."""
     padding = text.find(b"=")
-    try:
-        if padding < 0 or not text[padding:].strip(b"=\r\n \t"):
+    if padding < 0 or not text[padding:].strip(b"=\r\n \t"):
+        if len(text) > PIECE:
+            return _run(text)
+        try:
             return binascii.a2b_base64(text)
-    except binascii.Error:
-        pass
+        except binascii.Error:
+            return _run(text)
     if text.count(b"=") > _MOST_RUNS:
-        return _run(text.translate(None, _NOT_BASE64))
-    # Each run between paddings was encoded on its own.
-    return b"".join(_run(run.translate(None, _NOT_BASE64)) for run in text.split(b"="))
+        return _run(text)
+    return b"".join([_run(run) for run in text.split(b"=")])  # each run between paddings was encoded on its own
 
 
-def _run(letters: bytes) -> bytes:
-    if len(letters) % 4 == 1:
-        letters = letters[:-1]
-    return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
+def _run(text: bytes) -> bytes:
+    out = []
+    held = b""
+    for piece in pieces(text):
+        letters = held + piece.translate(None, _NOT_BASE64)
+        whole = len(letters) - len(letters) % 4
+        out.append(binascii.a2b_base64(letters[:whole]))
+        held = letters[whole:]
+    if len(held) > 1:
+        out.append(binascii.a2b_base64(held + b"=="))
+    return b"".join(out)
 
 
 def _from_quoted_printable(body: bytes) -> bytes:
     if any(blanks in body for blanks in _LOOSE_BLANKS):  # put there on the way, RFC 2045 6.7 (3)
-        body = b"\n".join([_without_blanks(line) for line in body.split(b"\n")])
-    return binascii.a2b_qp(body)
+        body = b"".join([b"\n".join([_without_blanks(line) for line in piece.split(b"\n")]) for piece in pieces(body)])
+    return b"".join([binascii.a2b_qp(piece) for piece in pieces(body)])
 
 
 def _without_blanks(line: bytes) -> bytes:
@@ -63,8 +73,10 @@ def _from_uuencode(body: bytes) -> bytes:
         return body
     out: list[bytes] = []
     room = 2 * len(body)  # two octets of a line may stand for 45 zeros
-    for line in body[begin.end():].split(b"\n"):
+    for line in (line for piece in pieces(body, begin.end()) for line in piece.split(b"\n")):
         line = line.rstrip(b"\r")
+        if not line:  # binascii would read 32 zeros there
+            continue
         if line in (b"end", b"`", b" ") or room < 0:
             break
         try:

@@ -65,7 +65,7 @@ class JobFolder:
 
     def write(self, job: Job) -> None:
         """Write the files of a job, the control file as `.writing`. Raises TakenError too. `sync` makes it durable."""
-        if self._is_there(job.control.name):
+        if not job.files and self._is_there(job.control.name):  # with data files, those are there as well
             raise TakenError(job.control.name)
         made: list[str] = []
         try:

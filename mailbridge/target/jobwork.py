@@ -18,8 +18,11 @@ from mailbridge.target.outlet import Outlet
 class Converts(Protocol):
     """What makes jobs of mail (`application.recipe.Recipe`)."""
 
-    def job(self, mail: Mail, number: int) -> Job:
-        """The job of one message for one recipient. `JobRefused` is the sender's fault, any other error our own."""
+    def job(self, mail: Mail, number: int, now: float) -> Job:
+        """The job of one message for one recipient; `now` is seconds since 1970.
+
+        `JobRefused` is the sender's fault, any other error our own.
+        """
 
 
 @frozen

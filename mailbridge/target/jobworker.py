@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mailbridge.application.job import Job
+from mailbridge.application.refused import JobRefused
 from mailbridge.outcome import Delivered, PermanentFailure, TransientFailure
-from mailbridge.reply import Reply
 from mailbridge.target import accounting
 from mailbridge.target.accounting import Accounting
 from mailbridge.target.jobcommand import JobCommand, verdict
@@ -39,14 +39,19 @@ def explained(error: OSError, path: object) -> Answer:
 
 
 class JobWorker:
-    """Works for one assignment; `report` takes answers, and is called in the threads of programs too."""
+    """Works for one assignment; `report` takes answers, and is called in the threads of programs too.
 
-    def __init__(self, assignment: Assignment, report: Reported, folder: JobFolder | None = None) -> None:
+    `complain` is told where a conversion failed, without the words of the error: they may be of the mail.
+    """
+
+    def __init__(self, assignment: Assignment, report: Reported, complain: Callable[[str], object] = sys.stderr.write,
+                 folder: JobFolder | None = None) -> None:
         self._application = assignment.application
         self._recipe = assignment.recipe
         self._outlet = assignment.outlet
         self._accounting = Accounting(assignment.accounting) if assignment.accounting is not None else None
         self._report = report
+        self._complain = complain
         self._command: JobCommand | None = None
         self._folder: JobFolder | None = None
         if isinstance(assignment.outlet, CommandOutlet):
@@ -103,7 +108,7 @@ class JobWorker:
         try:
             match request:
                 case Prepare():
-                    job = self._recipe.job(request.mail, request.number)
+                    job = self._recipe.job(request.mail, request.number, request.now)
                     folder.write(job)
                     written[id] = job
                     return Answer(Kind.DONE, self._prepared(folder, job, request))
@@ -123,7 +128,7 @@ class JobWorker:
         except OSError as error:
             return explained(error, folder.path)
         except Exception as error:
-            return failure(error)
+            return self._failure(error)
 
     @property
     def _suffix(self) -> str:
@@ -148,13 +153,13 @@ class JobWorker:
             assert self._accounting is not None
             answer = explained(error, f"the accounting file {self._accounting.path}")
         except Exception as error:
-            answer = failure(error)
+            answer = self._failure(error)
         self._report([(id, answer)])
 
     def _ran(self, request: Request) -> Answer:
         if not isinstance(request, Run) or self._command is None or not isinstance(self._outlet, CommandOutlet):
             raise TypeError(type(request).__name__)
-        job = self._recipe.job(request.mail, request.number)
+        job = self._recipe.job(request.mail, request.number, request.now)
         outcome = verdict(self._command.run(job.control.octets, job.application, job.number), self._outlet.command[0])
         if isinstance(outcome, Delivered) and self._accounting is not None:
             with self._lock:
@@ -168,15 +173,12 @@ class JobWorker:
                                          "warnings": warnings})
         return Answer(Kind.FAULT, outcome.reason)
 
-
-def failure(error: Exception) -> Answer:
-    """What an error of a conversion means. Where it happened is told on stderr, without its text: it may be of mail."""
-    reply = getattr(error, "reply", None)
-    if isinstance(reply, Reply):
-        return Answer(Kind.REFUSED, [reply.code, reply.enhanced, reply.text])
-    places = "".join(traceback.format_tb(error.__traceback__))
-    sys.stderr.write(f"a job could not be made: {type(error).__name__} at\n{places}")
-    return Answer(Kind.FAILED, f"a fault in mailbridge: {type(error).__name__}")
+    def _failure(self, error: Exception) -> Answer:
+        if isinstance(error, JobRefused):
+            return Answer(Kind.REFUSED, [error.reply.code, error.reply.enhanced, error.reply.text])
+        places = "".join(traceback.format_tb(error.__traceback__))
+        self._complain(f"a job could not be made: {type(error).__name__} at\n{places}")
+        return Answer(Kind.FAILED, f"a fault in mailbridge: {type(error).__name__}")
 
 
 def _names(job: Job) -> list[str]:

@@ -89,15 +89,15 @@ class WorkerLink(ProcessProtocol):
             self._waiting.pop(id, None)
 
         answer: Deferred[Answer] = Deferred(forget)
+        if self._gone:
+            answer.errback(WorkerLost("the worker process has ended"))
+            return answer
         if not self._waiting:
             self._heard = self._reactor.seconds()
             if self._timer is None:
                 self._timer = self._reactor.callLater(_LOOK, self._look)
         self._waiting[id] = answer
-        if self._gone:
-            self._lose()
-        else:
-            self._write(*frame((id, request), content))
+        self._write(*frame((id, request), content))
         return answer
 
     def close(self) -> Deferred[None]:

@@ -37,11 +37,11 @@ class GrammarTests(SynchronousTestCase):
         """Sections in the order they came, no blanks around the sign, CR LF everywhere, the code page's octets."""
         file = written([
             (Key("system", "type"), "sms"), (Key("from", "name"), "Žofie"), (Key("system", "subject"), ""),
-            (Key("to", "number"), "1"), (Key("System", "TYPE"), "fax"),
+            (Key("to", "number"), "1"), (Key("System", "TYPE"), "fax"), (Key("SYSTEM", "x"), "y"),
         ], Cleaning(PAGE))
         self.assertEqual(
             file.octets,
-            b"[system]\r\ntype=fax\r\nsubject=\r\n[from]\r\nname=\x8eofie\r\n[to]\r\nnumber=1\r\n",
+            b"[system]\r\ntype=fax\r\nsubject=\r\nx=y\r\n[from]\r\nname=\x8eofie\r\n[to]\r\nnumber=1\r\n",
         )
         self.assertEqual(file.values[Key("SYSTEM", "type")], "fax")
         self.assertEqual(file.warnings, ())
@@ -58,7 +58,8 @@ class GrammarTests(SynchronousTestCase):
     def test_values(self) -> None:
         """Blanks and controls become one blank, quotes around all of it go, and it has at most 255 characters."""
         for text, wanted in (
-            ("a\r\n  b\t\0c ", "a b c"), ('"hello"', "hello"), ("'hello'", "hello"), ("\"'x'\"", "x"), ('" x "', "x"),
+            ("a\r\n  b\t\0c ", "a b c"), ("a  b", "a b"),
+            ('"hello"', "hello"), ("'hello'", "hello"), ("\"'x'\"", "x"), ('" x "', "x"),
             ('say "hello"', 'say "hello"'), ('"a" or "b"', 'a" or "b'), ('"', '"'), ("x" * 300, "x" * 255), ("", ""),
             ("x" * 254 + " yz", "x" * 254), (" ", ""), ("a\u00a0b\u2003c", "a b c"), ("cafe\u0301", "café"),
             ('"' + "x" * 253 + '"' + "x", "x" * 253), ("＂x＂", "x"),

@@ -58,5 +58,6 @@ class LayoutTests(SynchronousTestCase):
             ("message", "attach", ""), ("message", "attachx", ""), ("system", "subject", ""), ("x", "attach1", ""),
         ):
             self.assertEqual(layout.belongs_to(Key(section, key)), owner, key)
+        self.assertEqual(Layout.make("sms", {"attachment": "Files|F#"}).belongs_to(Key("files", "f7")), "attachment")
         self.assertTrue(layout.pays(Key("From", "SMTP")))
         self.assertFalse(layout.pays(Key("from", "name")))

@@ -305,6 +305,7 @@ class TransformTests(SynchronousTestCase):
         """What gives no letter for the gateway is not written."""
         options = {"transform": {"from/gateway": "<%pri|'e'%>"}}
         self.assertEqual(control(**options)["from"]["gateway"], "e")
+        self.assertEqual(control(transform={"from/gateway": " <%'l'%> "})["from"]["gateway"], "l")
         made = job(message(headers="X-Priority: 1"), **options)
         self.assertIn(b"gateway=s\r\n", made.control.octets)
         self.assertIn("gateway", made.warnings[0])

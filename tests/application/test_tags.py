@@ -11,7 +11,7 @@ from mailbridge.application.tags import SMS_TAGS, TagData, TagTable, Taken
 
 SMS = TagTable.make(SMS_TAGS)
 SITE: TagData = {
-    "priority": {"key": "system|priority", "values": ["low", "normal", "high"]},
+    "priority": {"key": "system|priority", "values": ["low", "Normal", "high"]},
     "time": {"key": "system|time", "pattern": r"[0-2]\d:[0-5]\d"},
     "Urgent": {"key": "system|priority", "bare": "high"},
 }
@@ -54,6 +54,7 @@ class SMSTests(SynchronousTestCase):
             self.assertEqual((taken.values, taken.text), ((), "Text"), lines)
             self.assertEqual(len(taken.faults), 1, lines)
             self.assertIn(lines.split("=")[0], taken.faults[0])
+        self.assertEqual(take("@dr= 7 \n@dr\n").faults, ("@dr=7 is not possible", "@dr is not possible"))
 
     def test_action_2_needs_its_limit(self) -> None:
         """@action=2 counts only with a good @maxlen on the very next line."""
@@ -119,6 +120,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(values("@priority=HIGH\n@time=08:30\n\nx", table),
                          {"system|priority": "high", "system|time": "08:30"})
         self.assertEqual(values("@urgent\nx", table), {"system|priority": "high"})
+        self.assertEqual(values("@priority=normal\nx", table), {"system|priority": "Normal"})
         self.assertEqual(values("@dr=1\nx", table), {})
         self.assertEqual(len(take("@time=8\n@priority=urgent\n@urgent=1", table).faults), 3)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
 from hypothesis import given, settings
@@ -67,6 +69,16 @@ class AcceptedTests(SynchronousTestCase):
                          "2026-11-21 12:00:00 UTC")
         self.assertEqual(rendered("<%time.strftime('%d.%m. 100%%, ž',time.gmtime())%>"), "21.11. 100%, ž")
 
+    def test_local_time(self) -> None:
+        """Without a second argument, and with localtime, it is the time of the place where the bridge stands."""
+        here = os.environ.get("TZ")
+        self.addCleanup(time.tzset)
+        self.addCleanup(os.environ.pop if here is None else os.environ.__setitem__, "TZ", here)
+        os.environ["TZ"] = "XYZ-5"
+        time.tzset()
+        for call, wanted in (("", "17 XYZ"), (",time.localtime()", "17 XYZ"), (",time.gmtime()", "12 UTC")):
+            self.assertEqual(rendered(f"<%time.strftime('%H %Z'{call})%>"), wanted)
+
     def test_time_is_that_of_the_message(self) -> None:
         """Another time gives another text."""
         transform = Transform("subject", "<%time.strftime('%Y',time.gmtime())%>")
@@ -126,7 +138,8 @@ class RefusedTests(SynchronousTestCase):
         for template, place in (
             ("ab<%msg.upper()%>", 'column 5: "msg.upper" '),
             ("<%subject+'x'%>", 'column 10: "+" '),
-            ("<%subject|%>", 'column 11: "%>" '),
+            ("<%subject|%>", 'column 11: "%>" stands where an item is missing'),
+            ("<%|msg%>", 'column 3: "|" stands where an item is missing'),
             ("<%time.sleep(9)%>", 'column 3: "time.sleep" '),
             ("<%'abc", "column 3: \"'abc\" is a quote"),
             ("x<%subject", 'column 2: "<%subject" is not closed'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ from tests.message.hostile import seconds
 
 SUGGESTION = (
     "CPython's own email test messages (test/test_email/data) were not found. Python from python.org and pyenv brings"
-    " them; on Debian and Ubuntu: apt install libpython3-testsuite. Else name Lib/test/test_email/data of CPython's"
-    " source in MAILBRIDGE_EMAIL_DATA."
+    f" them; on Debian and Ubuntu: apt install libpython3.{sys.version_info.minor}-testsuite. Else name"
+    " Lib/test/test_email/data of CPython's source in MAILBRIDGE_EMAIL_DATA."
 )
 
 

@@ -40,7 +40,19 @@ class TransferTests(SynchronousTestCase):
         """What was encoded comes back."""
         self.assertEqual(decoded(encodebytes(octets).replace(b"\n", b"\r\n"), "base64"), octets)
         self.assertEqual(decoded(b64encode(octets).rstrip(b"="), "base64"), octets)
-        self.assertEqual(decoded(quopri.encodestring(octets), "quoted-printable"), octets)
+        one_end = octets.replace(b"\r", b"")  # CPython's encoder makes all line ends alike
+        self.assertEqual(decoded(quopri.encodestring(one_end), "quoted-printable"), one_end)
+        lines = b"".join(binascii.b2a_uu(octets[at:at + 45]) for at in range(0, len(octets), 45))
+        self.assertEqual(decoded(b"begin 644 x\n" + lines + b"`\nend\n", "uuencode"), octets)
+
+    def test_long_bodies(self) -> None:
+        """Bodies that are read in pieces come out whole, whatever their lines."""
+        octets = bytes(range(256)) * 5000
+        self.assertEqual(decoded(encodebytes(octets), "base64"), octets)
+        self.assertEqual(decoded(b64encode(octets), "base64"), octets)
+        one_end = octets.replace(b"\r", b"")  # CPython's encoder makes all line ends alike
+        self.assertEqual(decoded(quopri.encodestring(one_end), "quoted-printable"), one_end)
+        self.assertEqual(decoded(b"=41" * 300_000, "quoted-printable"), b"A" * 300_000)
         lines = b"".join(binascii.b2a_uu(octets[at:at + 45]) for at in range(0, len(octets), 45))
         self.assertEqual(decoded(b"begin 644 x\n" + lines + b"`\nend\n", "uuencode"), octets)
 
