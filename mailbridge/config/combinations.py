@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailbridge.config.endpoint import Endpoint, parse_endpoint
+from mailbridge.config.oce import oce_faults, oce_listens
 from mailbridge.config.relays import receiver_listens, relay_faults
 from mailbridge.config.units import time
 from mailbridge.errors import Fault
@@ -26,6 +27,7 @@ def combinations(document: Document) -> Iterator[Fault]:
     yield from _routes(document)
     yield from relay_faults(document)
     yield from _queue(document)
+    yield from oce_faults(document)
 
 
 def tables(document: Document, name: str) -> list[tuple[str, dict[str, Any]]]:
@@ -38,7 +40,8 @@ def tables(document: Document, name: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _listeners(document: Document) -> list[tuple[str, dict[str, Any]]]:
     """(place, table) of every listener, that of `[receiver]` too."""
-    own = [("receiver", {"listen": listen}) for listen in receiver_listens(document)]
+    own: list[tuple[str, dict[str, Any]]] = [("receiver", {"listen": listen}) for listen in receiver_listens(document)]
+    own += [("oce", {"listen": listen, "tls": tls}) for listen, tls in oce_listens(document)]
     return tables(document, "smtp") + tables(document, "pop3") + own
 
 

@@ -10,6 +10,7 @@ from mailbridge.config.historic import counted, formats, numbered, separated, se
 from mailbridge.config.model import (
     ApplicationSettings,
     Config,
+    OCESettings,
     POP3Listener,
     QueueSettings,
     ReceiverSettings,
@@ -18,8 +19,10 @@ from mailbridge.config.model import (
     SMTPListener,
     StoreSettings,
     TLSSettings,
+    TribeSettings,
     UsersSettings,
 )
+from mailbridge.config.oce import coterie_name, groups, member_name, oce_key, oce_url, tribe_name
 from mailbridge.config.readers import (
     Reader,
     choice,
@@ -59,6 +62,7 @@ from mailbridge.config.secrets import secret_text_reader
 from mailbridge.config.servers import bind_address, dedicated_server, server_host, server_text
 from mailbridge.config.units import number, size, time
 from mailbridge.limits import KIB, MIB, Limits
+from mailbridge.oce.dialect import DIALECTS
 
 _DAY = 86400
 
@@ -99,6 +103,18 @@ def readers(base: Path, targets: Collection[str]) -> Mapping[type, Mapping[str, 
             "to": target(targets), "recipient": pattern, "sender": pattern, "user": text,
             "clients": listed(client, "leave the key out to match all"), "listener": text, "reply": refusal,
             "anyone": flag,
+        },
+        OCESettings: {
+            "url": oce_url, "embedded": flag, "member": member_name, "password": secret_text_reader(base),
+            "coterie": coterie_name, "app_id": text, "dialect": choice(*DIALECTS), "interval": time(1, _DAY),
+            "request_interval": time(0, _DAY), "allow_cleartext": flag, "ca": file_reader(base), "pin": fingerprint,
+            "identity": secret_reader(base), "name": tribe_name, "key": oce_key, "listen": endpoint, "tls": flag,
+            "approve": flag, "registrars": listed(member_name), "pod": listed(client), "request_lock": number(1, 1_000),
+            "groups": groups,
+        },
+        TribeSettings: {
+            "key": oce_key, "url": oce_url, "secret": secret_text_reader(base), "ca": file_reader(base),
+            "pin": fingerprint, "client_pin": fingerprint, "identity": secret_reader(base), "allow_cleartext": flag,
         },
         ReceiverSettings: {
             "smtp_ip_address": bind_address, "smtp_port": counted(0, 65_535),

@@ -40,7 +40,9 @@ from mailbridge.config.model import (
     RelaySettings,
     RouteRule,
     SMTPListener,
+    TribeSettings,
 )
+from mailbridge.config.oce import oce_targets, tribe_name
 from mailbridge.config.readers import Faulty, hostname, place_of
 from mailbridge.config.receiver import application_name, command_tables
 from mailbridge.config.secrets import inline_secrets
@@ -59,6 +61,7 @@ _LISTS: dict[Any, type] = {
 _NAMED: dict[Any, tuple[type, str, Callable[[str], str]]] = {
     dict[str, RelaySettings]: (RelaySettings, "relay", relay_name),
     dict[str, ApplicationSettings]: (ApplicationSettings, "application", application_name),
+    dict[str, TribeSettings]: (TribeSettings, "oce.tribes", tribe_name),
 }
 _TOML_PLACE = re.compile(r"(.*) \(at (?:(line [0-9]+, column [0-9]+)|(end of document))\)", re.DOTALL)
 _HIDE = "use { file = ... }, or do: chmod o-rwx"
@@ -169,6 +172,7 @@ def _own_targets(document: dict[str, Any]) -> Iterator[str]:
     receiver = document.get("receiver")
     if isinstance(receiver, dict) and "forward_smtp_server" in receiver:
         yield RELAY + FORWARD
+    yield from oce_targets(document)
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mailbridge.config.files import secret_reader
 
 LONGEST = 4096
+_SECRETS = ("password", "token", "dedicatedsmtp", "secret")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,100}")
 _FORMS = '"TEXT", { file = "PATH" } or { env = "NAME" }'
@@ -55,11 +56,12 @@ def _checked(text: str, whose: str) -> str:
 
 def inline_secrets(document: Mapping[str, Any]) -> list[str]:
     """The places of secrets that are written out in the file itself, which others may then not read."""
-    relays = document.get("relay")
-    if not isinstance(relays, dict):
-        return []
-    return [
-        f"relay.{name}.{key}"
-        for name, table in relays.items() if isinstance(table, dict)
-        for key in ("password", "token", "dedicatedsmtp") if isinstance(table.get(key), str)
-    ]
+    oce = document.get("oce")
+    oce = oce if isinstance(oce, dict) else {}
+    homes = [*_tables("relay", document.get("relay")), ("oce", oce), *_tables("oce.tribes", oce.get("tribes"))]
+    return [f"{place}.{key}" for place, table in homes for key in _SECRETS if isinstance(table.get(key), str)]
+
+
+def _tables(place: str, found: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(found, dict):
+        yield from ((f"{place}.{name}", table) for name, table in found.items() if isinstance(table, dict))

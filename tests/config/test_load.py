@@ -180,7 +180,8 @@ TLS = "[tls]\ncertificate = \"cert.pem\"\nkey = { file = \"key.pem\" }\n"
 def pem(base: Path) -> None:
     """Files where [tls] looks for them."""
     base.mkdir(exist_ok=True)
-    for name in ("cert.pem", "key.pem", "ca.pem", "client.pem", "relay.password"):
+    for name in ("cert.pem", "key.pem", "ca.pem", "client.pem", "relay.password", "oce.password",
+                 "friends.secret", "oce-ca.pem", "oce-client.pem", "friends-ca.pem"):
         (base / name).write_text("PEM")
         (base / name).chmod(0o600)
     (base / "jobs").mkdir(exist_ok=True)
@@ -334,6 +335,9 @@ def settings() -> list[tuple[str, str, object]]:
     return found
 
 
+OCE_URL = 'url = "http://127.0.0.1:1895/"\n'
+
+
 class ShippedFileTests(SynchronousTestCase):
     """etc/mailbridge.toml."""
 
@@ -353,7 +357,7 @@ class ShippedFileTests(SynchronousTestCase):
         """Every setting that is off is written rightly."""
         base = Path(self.mktemp()).absolute()
         pem(base)
-        text = self.switched_on()
+        text = self.switched_on().replace(OCE_URL, "")  # it has an OCE of its own
         self.assertIn("\n[tls]\n", text)
         self.assertEqual(faults(text, base), [])
         config = load_text(text, "x", base)
@@ -365,7 +369,8 @@ class ShippedFileTests(SynchronousTestCase):
         current = ""
         for line in self.switched_on().split("\n"):
             if line.startswith("["):
-                current = line.strip("[]").partition(".")[0]  # several [relay.NAME] share the keys
+                name = line.strip("[]")  # several [relay.NAME] share the keys
+                current = "tribes" if name.startswith("oce.") else name.partition(".")[0]
                 tables.setdefault(current, set())
             elif not line.startswith("#") and "=" in line:
                 tables[current].add(line.split("=")[0].strip())
@@ -373,7 +378,7 @@ class ShippedFileTests(SynchronousTestCase):
         "SMTPListener": "smtp",
                  "POP3Listener": "pop3", "UsersSettings": "users", "RouteRule": "route",
                  "RelaySettings": "relay", "QueueSettings": "queue", "ReceiverSettings": "receiver",
-                 "ApplicationSettings": "application"}
+                 "ApplicationSettings": "application", "OCESettings": "oce", "TribeSettings": "tribes"}
         self.assertEqual(tables.pop("command_tags"), {"priority", "urgent"})  # named by the operator
         tables[""].add("command_tags")
         for cls, key, _ in settings():

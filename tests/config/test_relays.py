@@ -206,7 +206,7 @@ class MeaningTests(SynchronousTestCase):
     def test_shipped_file(self) -> None:
         """The relays of etc/mailbridge.toml are written rightly; its queue has the defaults."""
         self.assertEqual(load(SHIPPED, default_hostname=lambda: "h.example").queue, QueueSettings())
-        config = self.load(self.switched_on())
+        config = self.load(self.switched_on().partition("[oce]")[0])
         self.assertEqual(set(config.relay), {"office", "dedicated", "token", "direct", "home", "forward"})
 
 
