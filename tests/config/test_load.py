@@ -25,7 +25,7 @@ FAULTS: list[tuple[str, list[str]]] = [
     ('hostnam = "x"', ['hostnam: unknown key; did you mean "hostname"?']),
     ('source = "x"', ['source: unknown key; did you mean "store"?']),
     ("message_size = 1", ["message_size: unknown key here; it belongs in [limits]"]),
-    ('listen = "tcp:25"', ["listen: unknown key here; it belongs in [[smtp]] or [[pop3]]"]),
+    ('listen = "tcp:25"', ["listen: unknown key here; it belongs in [[smtp]] or [[pop3]] or [oce]"]),
     ('"a b\\n" = 1', ['"a b\\n": unknown key; known are ...']),
     ("[oce]", ["oce: unknown key; known are ..."]),
     ("[limits]\nrecipients = \"many\"", ['limits.recipients: must be 1 to 100000, got "many"']),
