@@ -27,7 +27,7 @@ FAULTS: list[tuple[str, list[str]]] = [
     ("message_size = 1", ["message_size: unknown key here; it belongs in [limits]"]),
     ('listen = "tcp:25"', ["listen: unknown key here; it belongs in [[smtp]] or [[pop3]] or [oce]"]),
     ('"a b\\n" = 1', ['"a b\\n": unknown key; known are ...']),
-    ("[oce]", ["oce: unknown key; known are ..."]),
+    ("[nonsense]", ["nonsense: unknown key; known are ..."]),
     ("[limits]\nrecipients = \"many\"", ['limits.recipients: must be 1 to 100000, got "many"']),
     ("[limits]\nrecipients = true", ["limits.recipients: must be 1 to 100000, got true"]),
     ("[limits]\nrecipients = 0", ["limits.recipients: must be 1 to 100000, got 0"]),
@@ -141,7 +141,7 @@ class FaultTests(SynchronousTestCase):
                 continue
             text += table.replace("tcp:25", f"tcp:{1000 + number}") + "\n"
             count += len(expected)
-        text += "[limits]\nrecipients = \"many\"\n[[route]]\nto = \"x\"\n[oce]\n"
+        text += "[limits]\nrecipients = \"many\"\n[[route]]\nto = \"x\"\n[nonsense]\n"
         self.assertEqual(len(faults(text)), count + 3)
 
     def test_implicit_and_starttls(self) -> None:
