@@ -21,6 +21,7 @@ from mailbridge.config.outlets import recipe
 from mailbridge.config.receiver import SHIPPED_TAGS
 from mailbridge.errors import Fault
 from mailbridge.routing.clients import ClientList
+from mailbridge.routing.route import APPLICATION
 
 _NEED_LISTENER = ("thread_num", "socket_timeout", "authentication_lib", "auth_in_clear")
 _NEED_FOLDER = ("pickup", "ctl_suffix")
@@ -40,6 +41,7 @@ def application_faults(document: Mapping[str, Any], readable: Readable) -> Itera
     if readable.receiver is not None:
         yield from _receiver(readable.receiver)
     yield from _forward(document)
+    yield from _routes(document, readable.applications)
     tables = document.get("application", {})
     for name, settings in readable.applications.items():
         place = f"application.{name}"
@@ -47,6 +49,16 @@ def application_faults(document: Mapping[str, Any], readable: Readable) -> Itera
         yield from _claim(place, name, settings)
         yield from _recipe(place, name, settings, readable)
     yield from _terminators(readable.applications)
+
+
+def _routes(document: Mapping[str, Any], applications: Mapping[str, ApplicationSettings]) -> Iterator[Fault]:
+    """No route leads to an application that is off."""
+    off = {APPLICATION + name for name, settings in applications.items() if not settings.enabled}
+    routes = document.get("route")
+    for index, table in enumerate(routes if isinstance(routes, list) else []):
+        to = table.get("to") if isinstance(table, dict) else None
+        if isinstance(to, str) and to in off:
+            yield Fault(f"route[{index}].to", f"{to} is switched off by its enabled")
 
 
 def _receiver(receiver: ReceiverSettings) -> Iterator[Fault]:

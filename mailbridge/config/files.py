@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mailbridge.config.units import shown
 
-WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|%[A-Za-z0-9_()]+%|[^/]*\\")
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

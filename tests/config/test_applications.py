@@ -109,6 +109,11 @@ FAULTS: list[tuple[str, list[str]]] = [
      ["receiver.forward_smtp_server: is smtp[0] of this bridge itself: ..."]),
     ('[receiver]\nsmtp_ip_address = "127.0.0.1"\n[[smtp]]\nlisten = "tcp:25"',
      ['receiver.listen: "tcp:25:interface=127.0.0.1" takes the same port 25 as smtp[0].listen, "tcp:25"']),
+    ("[[route]]\nto = 'application:sms'\n" + SMS + "enabled = 0",
+     ["route[0].to: application:sms is switched off by its enabled"]),
+    (SMS.replace('"jobs"', "'%UMS%\\mail\\in'"), [
+        "application.sms.output_folder: \"%UMS%\\\\mail\\\\in\" is a path of Windows; name a folder of this host"]),
+    (SMS.replace('"jobs"', "'\\\\host\\in'"), ["application.sms.output_folder: ..."]),
     ("[[route]]\nto = 'application:fax'\n" + SMS, [
         'route[0].to: "application:fax" is no target; known are application:sms, maildrop, ...'.replace(
             "application:sms, maildrop,", "maildrop, maildrop:USER, application:sms")]),
