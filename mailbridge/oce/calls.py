@@ -57,6 +57,8 @@ class Answer:
     id: str = ""
     mesg: Json = field(default=None, repr=False)
     count: int = 1
+    rest: Mapping[str, Json] = field(factory=dict, repr=False)
+    """Other fields, by their names in lower case."""
 
     @property
     def succeeded(self) -> bool:
@@ -89,6 +91,7 @@ def read_answer(value: Json) -> Answer:
         id="".join(each for each in (id or "")[:40] if each.isascii() and each.isalnum()),
         mesg=fields.get("mesg"),
         count=1 if count is None else integer(count, "RespCount"),
+        rest={name: each for name, each in fields.items() if name not in ("msgnum", "msgid", "respcount", "mesg")},
     )
 
 
