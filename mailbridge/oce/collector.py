@@ -171,7 +171,7 @@ class Collector:
         keys = tuple(each.key for each in found)
         if found and set(keys) <= set(before):
             raise ExchangeError("the OCE gives again what was acknowledged")
-        storing: list[Deferred[Any]] = [Deferred.fromCoroutine(self._keep(each)) for each in found]  # they share a commit
+        storing: list[Deferred[Any]] = [Deferred.fromCoroutine(self._keep(each)) for each in found]
         results: list[tuple[bool, object]] = await DeferredList(storing, consumeErrors=True)
         safe = [each.msg_key for each, (stored, _) in zip(found, results, strict=True) if stored and each.msg_key]
         if safe:
