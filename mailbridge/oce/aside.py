@@ -12,11 +12,12 @@ import os
 import pickle
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
 from attrs import asdict
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -49,7 +50,7 @@ class Aside:
         self._patience = patience
         self._turn = DeferredLock()
         self._process: _Process | None = None
-        self._ending: list[Deferred[None]] = []
+        self._processes: set[_Process] = set()
 
     def __call__(self, task: Task) -> Deferred[Result]:
         """Do a task. Cancelling ends the process, if it is at work at this task."""
@@ -58,8 +59,9 @@ class Aside:
     async def _do(self, task: Task) -> Result:
         await self._turn.acquire()
         try:
-            if self._process is None or self._process.gone:
-                self._process = _Process(self._reactor)
+            if self._process is None or self._process.dying:
+                self._process = _Process(self._reactor, self._processes.discard)
+                self._processes.add(self._process)
             asked = self._process.ask(pickle.dumps(task, pickle.HIGHEST_PROTOCOL))
             late = self._reactor.callLater(self._patience, self._process.kill)
             try:
@@ -70,16 +72,11 @@ class Aside:
         finally:
             self._turn.release()
 
-    def close(self) -> Deferred[None]:
+    def close(self) -> Deferred[Any]:
         """End the process; fires when it has ended."""
-        process, self._process = self._process, None
-        ended: Deferred[None] = Deferred()
-        if process is None or process.gone:
-            ended.callback(None)
-        else:
-            process.ended = ended
+        for process in self._processes:
             process.kill()
-        return ended
+        return DeferredList([process.ended for process in self._processes])
 
 
 class _Process(ProcessProtocol):
@@ -87,9 +84,10 @@ class _Process(ProcessProtocol):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
-        self.gone = False
-        self.ended: Deferred[None] | None = None
+    def __init__(self, reactor: Any, gone: Callable[[_Process], None]) -> None:
+        self.dying = False
+        self.ended: Deferred[None] = Deferred()
+        self._gone = gone
         self._asked: Deferred[bytes] | None = None
         self._pieces: list[bytes] = []
         self._wanted = -1
@@ -107,6 +105,7 @@ class _Process(ProcessProtocol):
 
     def kill(self) -> None:
         """End it now."""
+        self.dying = True
         transport: Any = self.transport
         with suppress(ProcessExitedAlready):
             transport.signalProcess("KILL")
@@ -132,12 +131,12 @@ class _Process(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """It is gone."""
-        self.gone = True
+        self.dying = True
+        self._gone(self)
         asked, self._asked = self._asked, None
         if asked is not None and not asked.called:
             asked.errback(HelperLost("the process for large conversions ended within its work"))
-        if self.ended is not None:
-            self.ended.callback(None)
+        self.ended.callback(None)
 
 
 # --- results as octets ------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ _UNREACHED = Reply(451, "4.4.1", "The OCE cannot be reached; trying again")
 _NO_ANSWER = Reply(451, "4.4.2", "The OCE gave no usable answer; trying again")
 _STRANGE = Reply(451, "4.3.0", "The OCE takes a new message for an old one; trying again under another key")
 
+_NEXT_ATTEMPT = ((1, 2), (0, 1))
+"""How attempts and fence have grown at the attempt after one: by its end and a claim, or by a claim after a crash."""
 _STOPPED = judge(Trouble.STOPPED, "", Way.SMART_HOST)
 
 
@@ -249,14 +251,15 @@ class OCETarget:
         said = self._store.recall(_turn_key(delivery)) if delivery.fence > 1 or delivery.attempts else None
         if said is None:
             return 0, delivery.attempts > 0 or delivery.fence > 1
-        turn, _, fence = said.partition(":")
-        return int(turn), delivery.fence > int(fence) + 1
+        turn, attempts, fence = map(int, said.split(":"))
+        since = delivery.attempts - attempts, delivery.fence - fence
+        return turn, since not in _NEXT_ATTEMPT
 
     async def _strange(self, message: Message, delivery: Delivery, turn: int, answer: str) -> Outcome:
         """The OCE says it has what was never sent: nobody can know our keys, so something is wrong there."""
         self._log.error("the OCE refuses {id} for {recipient} as known, and it was never sent: {answer}",
                         id=message.queue_id, recipient=delivery.recipient, answer=answer)
-        await self._store.commit(Remember(_turn_key(delivery), f"{turn + 1}:{delivery.fence}"))
+        await self._store.commit(Remember(_turn_key(delivery), f"{turn + 1}:{delivery.attempts}:{delivery.fence}"))
         return TransientFailure(_STRANGE, answer, server=NAME)
 
 

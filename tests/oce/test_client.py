@@ -230,7 +230,8 @@ class MannersTests(SynchronousTestCase):
                          (1, 1, "the OCE answered HTTP 500", "the OCE answered HTTP 500"))
         self.assertEqual((said.last_poll - said.last_success, said.next_poll - said.last_poll), (300, 600))
         text = "\n".join(said.lines())
-        for words in ("registered: yes", "41T3...", "1 stored", "fault: the OCE answered HTTP 500", "waiting to be sent"):
+        for words in ("registered: yes", "41T3...", "1 stored", "fault: the OCE answered HTTP 500",
+                      "waiting to be sent"):
             self.assertIn(words, text)
         self.assertEqual(json.loads(json.dumps(said.values()))["counts"]["stored"], 1)
         self.assertEqual((masked(""), masked("short"), masked(KEY)), ("", "...", "41T3..."))

@@ -184,7 +184,8 @@ class HTTPTests(LoopbackCase):
     @inlineCallbacks
     def test_chunk_garbage(self) -> Any:
         """Chunks that are none end the exchange."""
-        for chunks in (b"zz\r\n{}\r\n", b"-2\r\n{}\r\n", b"2\r\n{}xx\r\n", b"2" * 5000, b"0\r\n" + b"X: y\r\n" * 20_000):
+        for chunks in (b"zz\r\n{}\r\n", b"-2\r\n{}\r\n", b"2\r\n{}xx\r\n", b"2" * 5000,
+                       b"0\r\n" + b"X: y\r\n" * 20_000):
             head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
             factory = self.listen(lambda peer, _, octets=head + chunks: peer.say(octets))
             error = yield self.fault(self.exchange(seconds=0.5), factory)
