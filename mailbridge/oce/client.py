@@ -30,6 +30,8 @@ from mailbridge.store.changes import Remember
 APP_KEY = "oce:appkey"
 _SECRET = "oce:secret"
 CONNECTIONS = 8
+LARGEST_OTHER = 64 * 1024
+"""Octets of an answer that has no messages in it."""
 _MASK = "***"
 
 
@@ -186,12 +188,13 @@ class OCEClient:
     async def _open(self, reading: Open) -> Opened:
         """Read what came. Raises ExchangeError."""
         try:
-            if len(reading.body) <= LARGE:
-                opened: Any = perform(reading)
-            elif reading.limit:
+            opened: Any
+            if reading.limit and len(reading.body) > LARGE:
                 opened = await self.aside(reading)
+            elif len(reading.body) <= LARGEST_OTHER:
+                opened = perform(reading)
             else:
-                raise BadAnswer(f"{len(reading.body)} octets, at most {LARGE} are taken of this one")
+                raise BadAnswer(f"{len(reading.body)} octets, at most {LARGEST_OTHER} are taken of this one")
         except BadAnswer as error:
             raise _senseless(error) from None
         assert isinstance(opened, Opened)

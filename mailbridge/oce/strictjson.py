@@ -1,14 +1,16 @@
 """JSON from strangers, read with bounds, and JSON written the same way every time (RFC 8259).
 
-Refused with a typed error: what is too long or too deep, names that come twice, numbers beyond 64 bits, NaN and
-Infinity, halves of surrogate pairs, anything but UTF-8. `json` alone takes all of these or dies of them.
+Refused with a typed error: what is too long, too deep or has too many values, names that come twice, numbers beyond 64
+bits, NaN and Infinity, halves of surrogate pairs, anything but UTF-8. `json` alone takes all of these or dies of them.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from reprlib import Repr
 from typing import Any
 
 from mailbridge.errors import MailbridgeError
@@ -16,8 +18,10 @@ from mailbridge.errors import MailbridgeError
 LARGEST = 64 * 1024 * 1024
 DEEPEST = 32
 LONGEST_NUMBER = 40
+MOST_VALUES = 1_000_000
 _BIGGEST = 2**63
 _SHOWN = 60
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # also one without end: linear, whatever comes
 
 Json = Any
 """What JSON can say: dict, list, str, int, float, bool, None."""
@@ -35,6 +39,8 @@ def read(octets: bytes, largest: int = LARGEST) -> Json:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadJSON(f"octet {error.start}: not UTF-8") from None
+    if sum(map(text.count, "[{,")) > MOST_VALUES and sum(map(_STRING.sub("", text).count, "[{,")) > MOST_VALUES:
+        raise BadJSON(f"more than {MOST_VALUES} values")
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -52,7 +58,10 @@ def write(value: Json) -> bytes:
 
 def shown(value: object) -> str:
     """A value in an error message: short, on one line."""
-    text = ascii(value)
+    if isinstance(value, Mapping | list):
+        text = _SHORT.repr(value).encode("ascii", "backslashreplace").decode("ascii")
+    else:
+        text = ascii(value[:_SHOWN] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
@@ -85,6 +94,8 @@ def _float(digits: str) -> float:
     raise BadJSON(f"the number {digits[:20]}... is too long or too big")
 
 
+_SHORT = Repr()
+_SHORT.maxother = _SHORT.maxstring = _SHOWN
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_int, parse_float=_float)
 
 

@@ -22,7 +22,7 @@ from mailbridge.oce.tribes import Tribes
 from mailbridge.oce.usds import OTHER, Dest, Source, USDSError
 from mailbridge.reply import Reply
 
-LARGE = 256 * 1024
+LARGE = 16 * 1024
 """Octets from which on a task is done in another process: the reactor has better things to do."""
 
 
@@ -124,7 +124,7 @@ def text(cargo: Cargo, letter: Letter, tribes: Tribes) -> bytes:
 def examine(content: bytes) -> Reply | None:
     """Why a mail cannot be converted; a small one can be too intricate, but not too large."""
     try:
-        if len(content) < LARGE:
+        if len(content) <= LARGE:
             parse(content)
         else:
             text(load(content), _ANYBODY, _NO_TRIBES)

@@ -2,17 +2,17 @@
 
 A delivery has the same MsgKey at each attempt, so the OCE recognises what it has already; that means "delivered" only
 when we sent it before (DESIGN invariant 2). One target serves all tribes: the lane's destination is empty for members
-of our own OCE, else the name of the tribe. Large mails are converted in another process and pushed one by one.
+of our own OCE, else the name of the tribe. Large mails are converted in another process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -20,6 +20,7 @@ from mailbridge.address import Address
 from mailbridge.content import Content
 from mailbridge.errors import StoreError
 from mailbridge.interfaces import IStore, ITarget
+from mailbridge.limits import MIB
 from mailbridge.oce import codes, keys
 from mailbridge.oce.client import CONNECTIONS, OCEClient, Stopped
 from mailbridge.oce.exchange import ExchangeError, NotTrusted, Unreachable
@@ -33,10 +34,11 @@ from mailbridge.queue.origin import address_of, origin_of
 from mailbridge.queue.verdict import Trouble, Way, judge
 from mailbridge.reply import Reply
 from mailbridge.store.changes import Delivery, Lane, Message, Remember
+from mailbridge.target.octets import OctetsAtOnce, whole
 
 NAME = "oce"
-_PIECE = 64 * 1024
-_PIECES_A_TURN = 8
+OCTETS_AT_ONCE = 32 * MIB
+"""Of mails that are in work; from 1 MiB on the recipients of a mail are served one after the other."""
 _UNREGISTERED = RouteFailure("this bridge is not registered with its OCE; do it with `mailbridge register NAME`")
 _UNKNOWN_TRIBE = PermanentFailure(Reply(550, "5.1.2", "There is no tribe of that name here"))
 _NO_ADDRESS = PermanentFailure(Reply(553, "5.1.3", "That is no address of a member"))
@@ -71,7 +73,7 @@ class OCETarget:
         self._senders = senders
         self._secret = secret
         self._clock = clock
-        self._large = DeferredSemaphore(1)
+        self._octets = OctetsAtOnce(OCTETS_AT_ONCE)
         self._attempts: set[Deferred[dict[int, Outcome]]] = set()
 
     def concurrency(self, lane: Lane) -> int:
@@ -97,17 +99,13 @@ class OCETarget:
         """At the intake: why a mail for this only recipient cannot be converted (H12). Raises StoreError."""
         if len(recipient.local) > MEMBER:
             return _LONG_NAME
-        if content.octets is not None and content.size < LARGE:
+        if content.octets is not None and content.size <= LARGE:
             return examine(content.octets)
         return Deferred.fromCoroutine(self._examine(content))
 
     async def _examine(self, content: Content) -> Reply | None:
-        await self._large.acquire()
-        try:
-            octets = await self._whole(content)
-            found = examine(octets) if content.size < LARGE else await self._client.aside(Examine(octets))
-        finally:
-            self._large.release()
+        async with self._in_memory(content) as octets:
+            found = await self._client.aside(Examine(octets))
         return found if isinstance(found, Reply) else None
 
     def _ended(self, result: Any, attempt: Deferred[dict[int, Outcome]]) -> Any:
@@ -124,22 +122,8 @@ class OCETarget:
                 rest = _UNREGISTERED
             elif self._client.killed:
                 rest = RouteFailure(self._client.killed)
-            elif message.content.size < LARGE:
-                cargo = load(await self._whole(message.content))
-                for at in range(0, len(deliveries), CONNECTIONS):
-                    some = deliveries[at:at + CONNECTIONS]
-                    await DeferredList([Deferred.fromCoroutine(self._deliver(message, each, cargo, outcomes))
-                                        for each in some], consumeErrors=True)
-                    end = next((outcomes[each.id] for each in some if _holds_for_all(outcomes.get(each.id))), None)
-                    if end is not None:
-                        rest = end
-                        break
             else:
-                for delivery in deliveries:
-                    await self._deliver_large(message, delivery, outcomes)
-                    if _holds_for_all(outcomes[delivery.id]):
-                        rest = outcomes[delivery.id]
-                        break
+                rest = await self._all(message, deliveries, outcomes) or rest
         except CannotConvert as error:
             rest = PermanentFailure(error.reply)
         except CancelledError:
@@ -152,47 +136,56 @@ class OCETarget:
             outcomes.setdefault(delivery.id, rest)
         return outcomes
 
-    async def _whole(self, content: Content) -> bytes:
-        """All of the content, with turns of the reactor in between. Raises StoreError."""
-        if content.octets is not None:
-            return content.octets
-        pieces: list[bytes] = []
-        pin = self._store.pin(content)
-        try:
-            for at in range(0, content.size, _PIECE):
-                pieces.append(self._store.read(content, at, min(_PIECE, content.size - at)))
-                if len(pieces) % _PIECES_A_TURN == 0:
-                    await deferLater(self._clock, 0)
-        finally:
-            pin.release()  # type: ignore[attr-defined]
-        return b"".join(pieces)
+    async def _all(self, message: Message, deliveries: Sequence[Delivery],
+                   outcomes: dict[int, Outcome]) -> Outcome | None:
+        """All recipients, some at once; the outcome of those who have none then. Raises CannotConvert, StoreError."""
+        size = message.content.size
+        async with self._in_memory(message.content) as content:
+            mail = load(content) if size <= LARGE else content
+            together = CONNECTIONS if size < MIB else 1
+            for at in range(0, len(deliveries), together):
+                some = deliveries[at:at + together]
+                running = [Deferred.fromCoroutine(self._deliver(message, each, mail, outcomes)) for each in some]
+                await DeferredList(running, consumeErrors=True)
+                end = next((outcomes[each.id] for each in some if _holds_for_all(outcomes.get(each.id))), None)
+                if end is not None:
+                    return end
+        return None
 
-    async def _deliver(self, message: Message, delivery: Delivery, cargo: Cargo, outcomes: dict[int, Outcome]) -> None:
-        """One recipient of a mail that is converted here."""
+    @asynccontextmanager
+    async def _in_memory(self, content: Content) -> AsyncIterator[bytes]:
+        """All of the content, while there is room for it. Raises StoreError."""
+        waiting = self._octets.enter(content.size)
+        if waiting is not None:
+            await waiting
         try:
-            letter = self._letter(message, delivery)
-            written = text(cargo, letter, self._tribes()) if isinstance(letter, Letter) else letter
+            yield await whole(self._store, content, self._clock)
+        finally:
+            self._octets.leave(content.size)
+
+    async def _deliver(self, message: Message, delivery: Delivery, mail: Cargo | bytes,
+                       outcomes: dict[int, Outcome]) -> None:
+        """One recipient of a mail that is converted already, or will be elsewhere."""
+        try:
+            written = await self._written(message, delivery, mail)
+            outcomes[delivery.id] = await self._push(message, delivery, written) if isinstance(written, bytes) \
+                else written
         except CannotConvert as error:
-            written = PermanentFailure(error.reply)
-        except Exception:
-            self._log.failure("a fault with {id} on its way to the OCE", id=message.queue_id)
-            return
-        outcomes[delivery.id] = await self._push(message, delivery, written)
+            outcomes[delivery.id] = PermanentFailure(error.reply)
+        except Exception as error:
+            outcomes[delivery.id] = self._failed(message, error)
 
-    async def _deliver_large(self, message: Message, delivery: Delivery, outcomes: dict[int, Outcome]) -> None:
-        """One recipient of a mail that is converted elsewhere. Raises StoreError."""
-        await self._large.acquire()
-        try:
-            letter = self._letter(message, delivery)
-            if isinstance(letter, Letter):
-                task = Write(await self._whole(message.content), letter, self._tribes())
-                written: Any = await self._client.aside(task)
-                letter = PermanentFailure(written) if isinstance(written, Reply) else written
-            outcomes[delivery.id] = await self._push(message, delivery, letter)
-        except ExchangeError as error:  # the other process is lost
-            outcomes[delivery.id] = TransientFailure(_NO_ANSWER, str(error))
-        finally:
-            self._large.release()
+    async def _written(self, message: Message, delivery: Delivery, mail: Cargo | bytes) -> bytes | Outcome:
+        letter = self._letter(message, delivery)
+        if not isinstance(letter, Letter):
+            return letter
+        if isinstance(mail, Cargo):
+            return text(mail, letter, self._tribes())
+        written = await self._client.aside(Write(mail, letter, self._tribes()))
+        if isinstance(written, Reply):
+            raise CannotConvert(written)
+        assert isinstance(written, bytes)
+        return written
 
     # --- one recipient ------------------------------------------------------------------------------------------------
 
@@ -215,16 +208,11 @@ class OCETarget:
         key = self._tribes().dest(recipient.domain)
         return None if key is None else Dest(oce=key, member=recipient.local)
 
-    async def _push(self, message: Message, delivery: Delivery, written: bytes | Outcome) -> Outcome:
-        if not isinstance(written, bytes):
-            return written
-        try:
-            answer = await self._client.push(written)
-            turn, resend = self._turn(delivery)
-            if codes.is_strange(answer.num, resend):
-                return await self._strange(message, delivery, turn, str(answer))
-        except Exception as error:
-            return self._failed(message, error)
+    async def _push(self, message: Message, delivery: Delivery, written: bytes) -> Outcome:
+        answer = await self._client.push(written)
+        turn, resend = self._turn(delivery)
+        if codes.is_strange(answer.num, resend):
+            return await self._strange(message, delivery, turn, str(answer))
         outcome = codes.outcome(answer.num, answer.id, answer.words, NAME, resend)
         if isinstance(outcome, Delivered) and turn:
             return Delivered(outcome.detail, outcome.server, changes=(Remember(_turn_key(delivery), None),))

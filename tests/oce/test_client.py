@@ -10,11 +10,10 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.oce import strictjson
-from mailbridge.oce.client import APP_KEY, Refused, Stopped, store_secret
+from mailbridge.oce.client import APP_KEY, LARGEST_OTHER, Refused, Stopped, store_secret
 from mailbridge.oce.dialect import DIALECTS, Registration
 from mailbridge.oce.exchange import ExchangeError
 from mailbridge.oce.pullinfo import masked, pullinfo
-from mailbridge.oce.tasks import LARGE
 from tests.oce.oce_world import DONE, KEY, NOTHING, RECEIVED, TRIBES, OCEWorld, answer, usds
 
 SAID = Registration("Harold", "MyVisiblePassword", "SMTP:mailbridge", "127.0.0.1", 20001, 300)
@@ -133,7 +132,7 @@ class CallTests(SynchronousTestCase):
     def test_large_answers(self) -> None:
         """A large answer to a pull is read elsewhere; to any other call it makes no sense."""
         world = OCEWorld()
-        large = answer(7, [usds(1, Detail="x" * LARGE)])
+        large = answer(7, [usds(1, Detail="x" * LARGEST_OTHER)])
         world.exchange.answers = [large, large]
         self.assertEqual(len(world.call(world.client.pull(50, TRIBES))), 1)
         self.assertEqual(len(world.tasks), 1)
