@@ -12,6 +12,8 @@ MAILDROP = "maildrop"
 REFUSE = "refuse"
 RELAY = "relay:"
 APPLICATION = "application:"
+USDS_LANES = "usds:"
+"""The prefix of lanes that are not the queue's: what waits there is no mail. The embedded OCE works them off."""
 
 
 @frozen
