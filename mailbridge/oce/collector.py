@@ -24,7 +24,7 @@ from mailbridge.interfaces import IStore
 from mailbridge.oce import codes
 from mailbridge.oce.client import OCEClient, Refused, Stopped
 from mailbridge.oce.exchange import ExchangeError
-from mailbridge.oce.tasks import LARGE, Found
+from mailbridge.oce.tasks import Found
 from mailbridge.oce.tribes import Tribes
 from mailbridge.queue.origin import address_of
 from mailbridge.received import maildrop_size, received_header
@@ -35,6 +35,7 @@ LONGEST_WAIT = 3600.0
 _QUEUE_ID_OCTETS = 10
 _LISTENER = "oce"
 _PIECE = 64 * 1024
+_TURN = 4 * _PIECE
 
 
 @frozen
@@ -201,7 +202,7 @@ class Collector:
         recipient = Address(owner.name)
         origin = Origin(_LISTENER, "", "oce", None, None, self._clock.seconds(), "USDP")
         sender = address_of(found.sender) or Address("unknown", "oce")
-        content = await self._write(received_header(origin, self._hostname, queue_id, recipient) + found.mail)
+        content = await self._write(received_header(origin, self._hostname, queue_id, recipient), found.mail)
         envelope = Envelope(queue_id, NULL if found.fault else sender, (recipient,), origin, content,
                             content.eight_bit)
         accept = Accept(envelope, (owner.id,), key=f"oce:{found.key}",
@@ -212,14 +213,17 @@ class Collector:
         else:
             self.counts.stored += 1
 
-    async def _write(self, octets: bytes) -> Content:
+    async def _write(self, trace: bytes, octets: bytes) -> Content:
         writer = self._store.content()
         try:
+            waiting = writer.write(trace)
+            if waiting is not None:
+                await waiting
             for at in range(0, len(octets), _PIECE):
                 waiting = writer.write(octets[at:at + _PIECE])
                 if waiting is not None:
                     await waiting
-                elif at and at % LARGE == 0:
+                elif at and at % _TURN == 0:
                     await deferLater(self._clock, 0)
             content = writer.finish()
             return content if isinstance(content, Content) else await content

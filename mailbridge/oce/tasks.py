@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mailbridge.errors import MailbridgeError
 from mailbridge.message import writing
@@ -107,9 +107,14 @@ def perform(task: Task) -> Result:
             return opened(task)
 
 
-def size_of(task: Task) -> int:
-    """Octets that the task works on."""
-    return len(task.body) if isinstance(task, Open) else len(task.content)
+def octets_of(task: Task) -> bytes:
+    """What the task works on."""
+    return task.body if isinstance(task, Open) else task.content
+
+
+def with_octets(task: Task, octets: bytes) -> Task:
+    """The task with other octets to work on."""
+    return evolve(task, body=octets) if isinstance(task, Open) else evolve(task, content=octets)
 
 
 def text(cargo: Cargo, letter: Letter, tribes: Tribes) -> bytes:

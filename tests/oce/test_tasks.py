@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -15,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from mailbridge.message import writing
 from mailbridge.oce import strictjson
 from mailbridge.oce.aside import Aside, HelperLost, decoded, encoded
-from mailbridge.oce.tasks import BadAnswer, Examine, Letter, Open, Opened, Write, perform, size_of
+from mailbridge.oce.tasks import BadAnswer, Examine, Letter, Open, Opened, Result, Task, Write, octets_of, perform
+from mailbridge.oce.tasks import with_octets as given_octets
 from mailbridge.oce.tribes import Tribes
 from mailbridge.oce.usds import Dest, Source
 from mailbridge.reply import Reply
@@ -32,6 +34,12 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers(-9, 9) | st.text(max
                          "Summary", "MsgNum", "Mesg")), inner, max_size=4), max_leaves=12)
 
 
+def over(task: Task) -> Result:
+    """The result of a task, after its way through octets."""
+    _, head, *pieces = encoded(task)
+    return decoded(json.loads(head), b"".join(pieces))
+
+
 class TaskTests(SynchronousTestCase):
     """`perform`, and its result as octets."""
 
@@ -41,7 +49,7 @@ class TaskTests(SynchronousTestCase):
                      Open(strictjson.write(answer(7, [usds(1), usds(2, Summary=[])])), 50, DATE, TRIBES),
                      Open(strictjson.write(answer(-3, "no such member")))):
             here = perform(task)
-            there = decoded(b"".join(encoded(task)))
+            there = over(task)
             if isinstance(here, Opened) and not isinstance(here.answer.mesg, str):
                 assert isinstance(there, Opened)
                 self.assertEqual((here.found, here.answer.num), (there.found, there.answer.num))
@@ -55,13 +63,14 @@ class TaskTests(SynchronousTestCase):
             with self.assertRaises(BadAnswer) as here:
                 perform(task)
             with self.assertRaises(BadAnswer) as there:
-                decoded(b"".join(encoded(task)))
+                over(task)
             self.assertEqual(str(here.exception), str(there.exception))
 
-    def test_size(self) -> None:
-        """The size of a task is that of what it reads."""
-        self.assertEqual((size_of(Examine(b"abc")), size_of(Open(b"ab")), size_of(Write(b"a", LETTER, TRIBES))),
-                         (3, 2, 1))
+    def test_octets(self) -> None:
+        """The octets of a task can be taken out of it and put back."""
+        for task in (Examine(b"abc"), Open(b"abc", 7), Write(b"abc", LETTER, TRIBES)):
+            self.assertEqual(octets_of(task), b"abc")
+            self.assertEqual(given_octets(given_octets(task, b""), b"abc"), task)
 
     @given(st.lists(JSON, max_size=4))
     @settings(max_examples=200, deadline=None)
@@ -118,6 +127,14 @@ class AsideTests(TestCase):
         os.kill(process.transport.pid, signal.SIGKILL)  # type: ignore[union-attr]
         yield self.assertFailure(running, HelperLost)
         self.assertIsNone((yield self.aside(Examine(MAIL))))
+
+    @inlineCallbacks
+    def test_closed(self) -> Any:
+        """When it is closed, what runs and what waits fails, and nothing is begun."""
+        running = [self.aside(Examine(BIG)), self.aside(Examine(MAIL))]
+        yield self.aside.close()
+        for each in [*running, self.aside(Examine(MAIL))]:
+            yield self.assertFailure(each, HelperLost)
 
     @inlineCallbacks
     def test_too_slow(self) -> Any:
