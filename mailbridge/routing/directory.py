@@ -76,8 +76,8 @@ class Directory:
         return self._users.get(fold_name(name))
 
     def users(self) -> tuple[User, ...]:
-        """All users that can be told apart by name, in no order."""
-        return tuple(self._users.values())
+        """All users that can be told apart by name, the oldest first."""
+        return tuple(reversed(self._users.values()))
 
     def by_id(self, number: int) -> User | None:
         """The user with that id."""
