@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from reprlib import Repr
 from typing import Any
 
 from mailbridge.errors import MailbridgeError
@@ -57,12 +56,20 @@ def write(value: Json) -> bytes:
 
 
 def shown(value: object) -> str:
-    """A value in an error message: short, on one line."""
+    """A value in an error message: short, on one line. Of arrays and objects the kind only: keys may be in them."""
     if isinstance(value, Mapping | list):
-        text = _SHORT.repr(value).encode("ascii", "backslashreplace").decode("ascii")
-    else:
-        text = ascii(value[:_SHOWN] if isinstance(value, str) else value)
+        return kind(value)
+    text = ascii(value[:_SHOWN] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def kind(value: object) -> str:
+    """What kind of value it is, in words."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    return "text" if isinstance(value, str) else "nothing" if value is None else "a number or truth value"
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -94,8 +101,6 @@ def _float(digits: str) -> float:
     raise BadJSON(f"the number {digits[:20]}... is too long or too big")
 
 
-_SHORT = Repr()
-_SHORT.maxother = _SHORT.maxstring = _SHOWN
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_int, parse_float=_float)
 
 

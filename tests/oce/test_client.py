@@ -85,6 +85,15 @@ class RegistrationTests(SynchronousTestCase):
                 self.assertNotIn(KEY, text)
         self.assertIn("***", str(told[0]))
 
+    def test_no_secret_in_nonsense(self) -> None:
+        """An answer that makes no sense is described without its content: a new AppKey may be in it."""
+        for body in ([{"AppKey": KEY}], KEY, {"MsgNum": 7, "MsgId": {"AppKey": KEY}}):
+            world = OCEWorld(registered=False)
+            world.exchange.answers = [strictjson.write(body)]
+            with self.assertRaises(ExchangeError) as raised:
+                world.call(world.client.register(SAID))
+            self.assertNotIn("41T3", str(raised.exception))
+
     def test_secret_of_the_store(self) -> None:
         """The secret for message keys is made once and stays."""
         world = OCEWorld()
