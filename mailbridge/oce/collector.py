@@ -31,6 +31,7 @@ from mailbridge.received import maildrop_size, received_header
 from mailbridge.store.changes import Accept, Accepted, User
 
 AT_ONCE = 50
+KEYS = "oce:"
 LONGEST_WAIT = 3600.0
 _QUEUE_ID_OCTETS = 10
 _LISTENER = "oce"
@@ -40,7 +41,10 @@ _TURN = 4 * _PIECE
 
 @frozen
 class Recipients:
-    """Whose maildrop it is: `member(name)` and `postmaster()` give users, None for nobody."""
+    """Whose maildrop it is: `member(name)` and `postmaster()` give users, None for nobody.
+
+    The name is as the OCE says it: `harold`, and maybe `harold@oce` or a mail address.
+    """
 
     member: Callable[[str], User | None]
     postmaster: Callable[[], User | None]
@@ -61,13 +65,15 @@ class Counts:
 class Collector:
     """Pulls every `interval` seconds, at once again while more waits, and ever more seldom while the OCE fails.
 
-    `fault` is what is wrong just now, in words; `next` the time of the next pull, 0 when none is to come.
+    `fault` is what is wrong just now, in words; `next` the time of the next pull, 0 when none is to come. `note` hears
+    the id of each message that was stored: see `oce.seen`, for keys that begin with KEYS.
     """
 
     _log = Logger()
 
     def __init__(self, client: OCEClient, store: IStore, recipients: Recipients, tribes: Callable[[], Tribes],
-                 hostname: str, clock: IReactorTime, random: Callable[[int], bytes], interval: float) -> None:
+                 hostname: str, clock: IReactorTime, random: Callable[[int], bytes], interval: float,
+                 note: Callable[[int], object] = lambda message: None) -> None:
         self.counts = Counts()
         self.interval = interval
         self.next = 0.0
@@ -79,6 +85,7 @@ class Collector:
         self._hostname = hostname
         self._clock = clock
         self._random = random
+        self._note = note
         self._failures = 0
         self._timer: Any = None
         self._running: Deferred[None] | None = None
@@ -205,13 +212,15 @@ class Collector:
         content = await self._write(received_header(origin, self._hostname, queue_id, recipient), found.mail)
         envelope = Envelope(queue_id, NULL if found.fault else sender, (recipient,), origin, content,
                             content.eight_bit)
-        accept = Accept(envelope, (owner.id,), key=f"oce:{found.key}",
+        accept = Accept(envelope, (owner.id,), key=KEYS + found.key,
                         maildrop_size=maildrop_size(envelope.sender, content))
         (accepted,) = await self._store.commit(accept)
-        if isinstance(accepted, Accepted) and accepted.repeated:
+        assert isinstance(accepted, Accepted)
+        if accepted.repeated:
             self.counts.repeated += 1
         else:
             self.counts.stored += 1
+            self._note(accepted.message)
 
     async def _write(self, trace: bytes, octets: bytes) -> Content:
         writer = self._store.content()
