@@ -270,7 +270,7 @@ class AbroadTests(SynchronousTestCase):
         return message(source=Source("edgar", "1", APP_ID, oce=FRIENDS.key), **fields)  # type: ignore[arg-type]
 
     def test_taken(self) -> None:
-        """It waits for our member, with the key of the tribe it came from; keys of one tribe are not those of another."""
+        """It waits for our member, under the key of its tribe; keys of one tribe are not those of another."""
         deed = tribe().judge(self.from_friends(), FRIENDS)
         assert isinstance(deed, Send)
         (copy,) = deed.copies
