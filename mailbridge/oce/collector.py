@@ -149,7 +149,7 @@ class Collector:
         """Pull until nothing waits. Raises CancelledError only."""
         try:
             before: tuple[str, ...] = ()
-            while len(keys := await self._bring(before)) >= AT_ONCE:
+            while keys := await self._bring(before):  # until nothing is left: an OCE may give less than we take
                 before = keys
             self.fault = ""
         except CancelledError:
@@ -178,7 +178,7 @@ class Collector:
         self.counts.pulled += len(found)
         keys = tuple(each.key for each in found)
         if found and set(keys) <= set(before):
-            raise ExchangeError("the OCE gives again what was acknowledged")
+            raise ExchangeError("the OCE gives again what it gave just before")
         storing: list[Deferred[Any]] = [Deferred.fromCoroutine(self._keep(each)) for each in found]
         results: list[tuple[bool, object]] = await DeferredList(storing, consumeErrors=True)
         safe = [each.msg_key for each, (stored, _) in zip(found, results, strict=True) if stored and each.msg_key]
