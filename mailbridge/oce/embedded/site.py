@@ -121,6 +121,10 @@ class Channel(Session, http.HTTPChannel):
         if not self.refused:
             http.HTTPChannel.lineReceived(self, line)
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A line of a header that does not end."""
+        self.refuse(400)
+
     # --- what is refused ----------------------------------------------------------------------------------------------
 
     def refuse(self, code: int) -> None:
