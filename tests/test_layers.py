@@ -25,8 +25,10 @@ _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
                      "clock", "message.header", "interfaces", "niceness", "randomness", "routing.route",
                      "store.changes", "store.users"), VALUES),
-    **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector"),
-                    ADAPTERS),
+    **dict.fromkeys(("oce.seen", "oce.embedded.federation", "oce.embedded.mailboxes", "oce.embedded.oce",
+                     "oce.embedded.passwords", "oce.embedded.records", "oce.embedded.site"), ADAPTERS),
+    **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector",
+                     "oce.aside", "oce.pullinfo"), ADAPTERS),
     **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.

@@ -23,7 +23,6 @@ LONGEST_LINE = 998
 _FOLD = 76
 _BASE64_LINE = 57
 _PIECE = 50  # characters of a parameter in one line
-_LONG = re.compile(rb"[^\r\n]{%d}" % (LONGEST_LINE + 1))
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,40}/[a-z0-9!#$&^_.+-]{1,80}")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&^_.+-]+")
@@ -61,7 +60,7 @@ def text_part(text: str, subtype: str = "plain", name: str = "") -> Part:
     """Text as UTF-8: as it is when it fits, else quoted-printable, or base64 when most of it would be quoted."""
     octets = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode("utf-8", "replace")
     content_type = f"text/{subtype}; charset=utf-8"
-    if octets.isascii() and not _LONG.search(octets) and b"\0" not in octets:
+    if octets.isascii() and not _has_long_line(octets) and b"\0" not in octets:
         return Part(_head(content_type, name, "7bit"), octets)
     quoted = sum(each > 126 for each in octets[:4096])
     if quoted * 3 > len(octets[:4096]):
@@ -81,10 +80,14 @@ def attachment(octets: bytes, content_type: str, name: str = "", extra: Fields =
         content_type = OCTET_STREAM
     with_parameters = content_type + "".join(f"; {key}={value}" for key, value in parameters
                                              if _TOKEN.fullmatch(key) and _TOKEN.fullmatch(value))
-    raw = content_type == "message/rfc822" and not _BARE.search(octets) and not _LONG.search(octets)
+    raw = content_type == "message/rfc822" and not _BARE.search(octets) and not _has_long_line(octets)
     encoding = ("7bit" if octets.isascii() else "8bit") if raw else "base64"
     head = _head(with_parameters, name, encoding, disposition, extra)
     return Part(head, octets if raw else _base64(octets))
+
+
+def _has_long_line(octets: bytes) -> bool:
+    return any(len(each) > LONGEST_LINE + 1 for each in octets.split(b"\n"))
 
 
 def multipart(subtype: str, parts: Sequence[Part]) -> Part:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from mailbridge.oce import codes, strictjson
-from mailbridge.oce.strictjson import BadJSON, Json, shown
+from mailbridge.oce.strictjson import BadJSON, Json, kind, shown
 from mailbridge.oce.usds import OCE_OP, USDS, Adjunct, Source, USDSError, integer
 
 FUNCTION = "oce/func"
@@ -57,6 +57,8 @@ class Answer:
     id: str = ""
     mesg: Json = field(default=None, repr=False)
     count: int = 1
+    rest: Mapping[str, Json] = field(factory=dict, repr=False)
+    """Other fields, by their names in lower case."""
 
     @property
     def succeeded(self) -> bool:
@@ -76,19 +78,20 @@ class Answer:
 def read_answer(value: Json) -> Answer:
     """The answer in a value, in either spelling. Raises USDSError."""
     if not isinstance(value, dict):
-        raise USDSError(f"the answer must be an object, got {shown(value)}")
+        raise USDSError(f"the answer must be an object, got {kind(value)}")
     fields = {name.strip().lower(): each for name, each in value.items()}
     if fields.get("msgnum") is None:
         raise USDSError("MsgNum: is missing")
     id = fields.get("msgid")
     if id is not None and not isinstance(id, str):
-        raise USDSError(f"MsgId: must be text, got {shown(id)}")
+        raise USDSError(f"MsgId: must be text, got {kind(id)}")
     count = fields.get("respcount")
     return Answer(
         num=integer(fields["msgnum"], "MsgNum"),
         id="".join(each for each in (id or "")[:40] if each.isascii() and each.isalnum()),
         mesg=fields.get("mesg"),
         count=1 if count is None else integer(count, "RespCount"),
+        rest={name: each for name, each in fields.items() if name not in ("msgnum", "msgid", "respcount", "mesg")},
     )
 
 
@@ -107,8 +110,8 @@ def items(answer: Answer) -> list[dict[str, Json]]:
         return []
     found = [mesg] if isinstance(mesg, dict) else mesg
     if not isinstance(found, list):
-        raise USDSError(f"Mesg: must be an array, got {shown(mesg)}")
+        raise USDSError(f"Mesg: must be an array, got {kind(mesg)}")
     for number, each in enumerate(found):
         if not isinstance(each, dict):
-            raise USDSError(f"Mesg[{number}]: must be an object, got {shown(each)}")
+            raise USDSError(f"Mesg[{number}]: must be an object, got {kind(each)}")
     return found

@@ -9,29 +9,42 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from mailbridge.clock import rfc5322_date
 from mailbridge.errors import MailbridgeError
 from mailbridge.interfaces import IStore
 from mailbridge.oce import codes, strictjson, usds
-from mailbridge.oce.calls import Answer, call, items, read_answer
+from mailbridge.oce.calls import Answer, call, items
 from mailbridge.oce.dialect import Dialect, Registration
 from mailbridge.oce.exchange import ExchangeError
-from mailbridge.oce.strictjson import BadJSON, Json
-from mailbridge.oce.usds import USDS, Source, USDSError
+from mailbridge.oce.strictjson import Json
+from mailbridge.oce.tasks import LARGE, BadAnswer, Found, Open, Opened, Result, Task, perform
+from mailbridge.oce.tribes import Tribes
+from mailbridge.oce.usds import Source, USDSError
 from mailbridge.store.changes import Remember
 
 APP_KEY = "oce:appkey"
+_SECRET = "oce:secret"
 CONNECTIONS = 8
-LARGE = 256 * 1024
-"""Octets of JSON that are read in a thread: the reactor has better things to do."""
+LARGEST_OTHER = 64 * 1024
+"""Octets of an answer that has no messages in it."""
+_MASK = "***"
 
 
 class Stopped(MailbridgeError):
     """The OCE sent KILL: nothing is sent until the operator releases it."""
+
+
+class Refused(MailbridgeError):
+    """The OCE answered with a failure."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(str(answer))
 
 
 class IExchange(Protocol):
@@ -41,11 +54,11 @@ class IExchange(Protocol):
         """Fails with ExchangeError."""
 
 
-class Aside(Protocol):
-    """Runs a function in a thread."""
+class IAside(Protocol):
+    """Does large tasks where they keep nobody waiting (`oce.aside.Aside`)."""
 
-    def __call__(self, work: Callable[[], Any]) -> Deferred[Any]:
-        """Fires with what it returns."""
+    def __call__(self, task: Task) -> Deferred[Result]:
+        """Fires with the result of the task; fails with what `perform` raises, or HelperLost."""
 
 
 @frozen
@@ -70,30 +83,20 @@ class Standing:
     result: str = "not yet tried"
 
 
-@frozen
-class Unreadable:
-    """A pulled message that is no USDS: as it came, and what is wrong. `msg_key` is empty when not even that is known.
-    """
-
-    values: Json = field(repr=False)
-    fault: str
-    msg_key: str
-
-
 class OCEClient:
-    """Calls to one OCE. `aside(work)` runs what would keep the reactor too long."""
+    """Calls to one OCE. `aside` does what would keep the reactor too long."""
 
     _log = Logger()
 
     def __init__(self, identity: Identity, exchange: IExchange, store: IStore, clock: IReactorTime,
-                 aside: Aside) -> None:
+                 aside: IAside) -> None:
         self.identity = identity
         self.exchange = exchange
+        self.aside = aside
         self.standings: dict[str, Standing] = {}
         self.killed = ""
         self._store = store
         self._clock = clock
-        self._aside = aside
         self._turns = DeferredSemaphore(1 if identity.interval else CONNECTIONS)
         self._next = 0.0
 
@@ -111,7 +114,7 @@ class OCEClient:
         """Register; the key is in the store when it returns. Raises ExchangeError, Stopped, StoreError."""
         dialect = self.identity.dialect
         source = evolve(self.source(said.member), app_key="")
-        answer = await self._call("register", dialect.register, dialect.arguments(said), source)
+        answer = await self._call("register", dialect.register, dialect.arguments(said), source, said.password)
         if answer.succeeded:
             key = dialect.app_key(answer)
             if not key:
@@ -119,18 +122,16 @@ class OCEClient:
             await self._store.commit(Remember(APP_KEY, key))
         return answer
 
-    async def push(self, message: USDS) -> Answer:
-        """Put a message into the OCE. Raises ExchangeError, Stopped."""
-        return await self._ask("push", message)
+    async def push(self, octets: bytes) -> Answer:
+        """Put a message, written as JSON, into the OCE. Raises ExchangeError, Stopped."""
+        return (await self._ask("push", octets, Open(b""))).answer
 
-    async def pull(self, limit: int) -> list[USDS | Unreadable]:
+    async def pull(self, limit: int, tribes: Tribes) -> tuple[Found, ...]:
         """At most `limit` messages that wait for us, oldest first. Raises ExchangeError, Stopped, Refused."""
-        answer = await self._call("pull", self.identity.dialect.pull, {"Max": limit})
-        _check(answer)
-        try:
-            return [_message(values) for values in items(answer)]
-        except USDSError as error:
-            raise ExchangeError(f"the OCE's answer makes no sense: {error}") from None
+        asked = _written(self.identity.dialect.pull, {"Max": limit}, self.source())
+        opened = await self._ask("pull", asked, Open(b"", limit, rfc5322_date(self._clock.seconds()), tribes))
+        _check(opened.answer)
+        return opened.found
 
     async def acknowledge(self, msg_keys: Sequence[str]) -> None:
         """Tell that these are safe with us. Raises ExchangeError, Stopped, Refused."""
@@ -140,22 +141,25 @@ class OCEClient:
         """The values that members gave this application. Raises ExchangeError, Stopped, Refused."""
         answer = await self._call("configuration", self.identity.dialect.pull_config, {})
         _check(answer)
-        return items(answer)
+        try:
+            return items(answer)
+        except USDSError as error:
+            raise _senseless(error) from None
 
     def release(self) -> bool:
         """Forget a KILL; whether there was one."""
         was, self.killed = bool(self.killed), ""
         return was
 
-    async def _call(self, kind: str, func: str, arguments: Mapping[str, Json], source: Source | None = None) -> Answer:
-        return await self._ask(kind, call(func, arguments, self.source() if source is None else source))
+    async def _call(self, kind: str, func: str, arguments: Mapping[str, Json], source: Source | None = None,
+                    secret: str = "") -> Answer:
+        octets = _written(func, arguments, self.source() if source is None else source)
+        return (await self._ask(kind, octets, Open(b""), secret)).answer
 
-    async def _ask(self, kind: str, message: USDS) -> Answer:
+    async def _ask(self, kind: str, octets: bytes, reading: Open, secret: str = "") -> Opened:
         if self.killed:
             raise Stopped(self.killed)
         standing = self.standings.setdefault(kind, Standing())
-        large = sum(len(each.octets) for each in message.objects) + len(message.detail) > LARGE
-        octets = await self._aside(lambda: _written(message)) if large else _written(message)
         await self._turns.acquire()
         try:
             await self._wait()
@@ -163,14 +167,14 @@ class OCEClient:
                 raise Stopped(self.killed)
             standing.tried = self._clock.seconds()
             standing.calls += 1
-            body = await self.exchange.exchange(octets)
-            answer: Answer = await self._aside(lambda: _read(body)) if len(body) > LARGE else _read(body)
+            opened = await self._open(evolve(reading, body=await self.exchange.exchange(octets)))
         except ExchangeError as error:
             standing.failures += 1
             standing.result = str(error)
             raise
         finally:
             self._turns.release()
+        answer = self._without_secrets(opened.answer, secret)
         standing.result = str(answer)
         if answer.succeeded:
             standing.succeeded = self._clock.seconds()
@@ -179,7 +183,31 @@ class OCEClient:
         if answer.num == codes.KILL:
             self.killed = "the OCE told us to stop (-13 KILL); `mailbridge queue release oce` or a restart goes on"
             self._log.error("{text}", text=self.killed)
-        return answer
+        return evolve(opened, answer=answer)
+
+    async def _open(self, reading: Open) -> Opened:
+        """Read what came. Raises ExchangeError."""
+        try:
+            opened: Any
+            if reading.limit and len(reading.body) > LARGE:
+                opened = await self.aside(reading)
+            elif len(reading.body) <= LARGEST_OTHER:
+                opened = perform(reading)
+            else:
+                raise BadAnswer(f"{len(reading.body)} octets, at most {LARGEST_OTHER} are taken of this one")
+        except BadAnswer as error:
+            raise _senseless(error) from None
+        assert isinstance(opened, Opened)
+        return opened
+
+    def _without_secrets(self, answer: Answer, secret: str) -> Answer:
+        """An answer whose words do not say what we sent: they go into logs and bounces."""
+        if not isinstance(answer.mesg, str):
+            return answer
+        words = answer.mesg
+        for each in (secret, self.app_key):
+            words = words.replace(each, _MASK) if each else words
+        return evolve(answer, mesg=words)
 
     async def _wait(self) -> None:
         """Keep the request interval."""
@@ -191,12 +219,13 @@ class OCEClient:
         self._next = max(now, self._next) + self.identity.interval
 
 
-class Refused(MailbridgeError):
-    """The OCE answered with a failure."""
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer = answer
-        super().__init__(str(answer))
+async def store_secret(store: IStore, random: Callable[[int], bytes]) -> bytes:
+    """The secret that the keys of messages are made with; made at the first call. Raises StoreError."""
+    known = store.recall(_SECRET)
+    if known is None:
+        known = random(32).hex()
+        await store.commit(Remember(_SECRET, known))
+    return bytes.fromhex(known)
 
 
 def _check(answer: Answer) -> None:
@@ -204,20 +233,9 @@ def _check(answer: Answer) -> None:
         raise Refused(answer)
 
 
-def _written(message: USDS) -> bytes:
-    return strictjson.write(usds.write(message))
+def _senseless(error: MailbridgeError) -> ExchangeError:
+    return ExchangeError(f"the OCE's answer makes no sense: {error}")
 
 
-def _read(body: bytes) -> Answer:
-    try:
-        return read_answer(strictjson.read(body))
-    except (BadJSON, USDSError) as error:
-        raise ExchangeError(f"the OCE's answer makes no sense: {error}") from None
-
-
-def _message(values: Json) -> USDS | Unreadable:
-    try:
-        return usds.read(values)
-    except USDSError as error:
-        key = values.get("MsgKey") if isinstance(values, Mapping) else None
-        return Unreadable(values, str(error), key if isinstance(key, str) and key.isalnum() else "")
+def _written(func: str, arguments: Mapping[str, Json], source: Source) -> bytes:
+    return strictjson.write(usds.write(call(func, arguments, source)))

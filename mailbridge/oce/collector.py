@@ -6,40 +6,45 @@ for nobody here, goes to postmaster with what was wrong: nothing is lost, and no
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailbridge.address import NULL, Address
-from mailbridge.clock import rfc5322_date
 from mailbridge.content import Content
 from mailbridge.envelope import Envelope, Origin
 from mailbridge.errors import StoreError
 from mailbridge.interfaces import IStore
-from mailbridge.message import writing
-from mailbridge.oce import codes, strictjson
-from mailbridge.oce.client import LARGE, Aside, OCEClient, Refused, Stopped, Unreadable
+from mailbridge.oce import codes
+from mailbridge.oce.client import OCEClient, Refused, Stopped
 from mailbridge.oce.exchange import ExchangeError
-from mailbridge.oce.mail import Arrival, sender_of, to_mail
+from mailbridge.oce.tasks import Found
 from mailbridge.oce.tribes import Tribes
-from mailbridge.oce.usds import USDS
+from mailbridge.queue.origin import address_of
 from mailbridge.received import maildrop_size, received_header
 from mailbridge.store.changes import Accept, Accepted, User
 
 AT_ONCE = 50
+KEYS = "oce:"
 LONGEST_WAIT = 3600.0
 _QUEUE_ID_OCTETS = 10
 _LISTENER = "oce"
+_PIECE = 64 * 1024
+_TURN = 4 * _PIECE
 
 
 @frozen
 class Recipients:
-    """Whose maildrop it is: `member(name)` and `postmaster()` give users, None for nobody."""
+    """Whose maildrop it is: `member(name)` and `postmaster()` give users, None for nobody.
+
+    The name is as the OCE says it: `harold`, and maybe `harold@oce` or a mail address.
+    """
 
     member: Callable[[str], User | None]
     postmaster: Callable[[], User | None]
@@ -58,13 +63,17 @@ class Counts:
 
 
 class Collector:
-    """Pulls every `interval` seconds, at once again while more waits, and ever more seldom while the OCE fails."""
+    """Pulls every `interval` seconds, at once again while more waits, and ever more seldom while the OCE fails.
+
+    `fault` is what is wrong just now, in words; `next` the time of the next pull, 0 when none is to come. `note` hears
+    the id of each message that was stored: see `oce.seen`, for keys that begin with KEYS.
+    """
 
     _log = Logger()
 
     def __init__(self, client: OCEClient, store: IStore, recipients: Recipients, tribes: Callable[[], Tribes],
-                 hostname: str, clock: IReactorTime, random: Callable[[int], bytes], aside: Aside,
-                 interval: float) -> None:
+                 hostname: str, clock: IReactorTime, random: Callable[[int], bytes], interval: float,
+                 note: Callable[[int], object] = lambda message: None) -> None:
         self.counts = Counts()
         self.interval = interval
         self.next = 0.0
@@ -76,22 +85,22 @@ class Collector:
         self._hostname = hostname
         self._clock = clock
         self._random = random
-        self._aside = aside
+        self._note = note
         self._failures = 0
         self._timer: Any = None
         self._running: Deferred[None] | None = None
+        self._woken = False
         self._stopped = True
 
     def start(self) -> None:
         """Pull now, and from now on."""
-        self._stopped = False
-        self._later(0.0)
+        if self._stopped:
+            self._stopped = False
+            self._later(0.0)
 
     def stop(self) -> Deferred[None]:
         """Pull no more; fires when a pull that runs has ended."""
-        self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._end()
         ended: Deferred[None] = Deferred()
         if self._running is None:
             ended.callback(None)
@@ -101,9 +110,19 @@ class Collector:
         return ended
 
     def wake(self) -> None:
-        """Pull now, if none runs: mail is expected."""
-        if not self._stopped and self._running is None:
+        """Pull as soon as may be: mail is expected. While a pull runs, another follows it."""
+        if self._stopped:
+            return
+        if self._running is None:
             self._later(0.0)
+        else:
+            self._woken = True
+
+    def _end(self) -> None:
+        self._stopped = True
+        self.next = 0.0
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
     def _later(self, seconds: float) -> None:
         if self._timer is not None and self._timer.active():
@@ -112,28 +131,34 @@ class Collector:
         self._timer = self._clock.callLater(seconds, self._begin)
 
     def _begin(self) -> None:
+        self._woken = False
         self._running = Deferred.fromCoroutine(self._poll())
         self._running.addBoth(self._ended)
 
-    def _ended(self, result: Any) -> None:
+    def _ended(self, _result: object) -> None:
         self._running = None
         if self._stopped:
             return
         self._failures = self._failures + 1 if self.fault else 0
-        wait = min(self.interval * 2 ** min(self._failures, 12), max(LONGEST_WAIT, self.interval))
-        self._later(wait)
+        if self._woken and not self.fault:
+            self._later(0.0)
+            return
+        self._later(min(self.interval * 2 ** min(self._failures, 12), max(LONGEST_WAIT, self.interval)))
 
     async def _poll(self) -> None:
-        """Pull until nothing waits. Never raises but for cancellation."""
+        """Pull until nothing waits. Raises CancelledError only."""
         try:
-            while await self._bring():
-                pass
+            before: tuple[str, ...] = ()
+            while keys := await self._bring(before):  # until nothing is left: an OCE may give less than we take
+                before = keys
             self.fault = ""
+        except CancelledError:
+            raise
         except (ExchangeError, Stopped, Refused) as error:
             self._failed(str(error))
             if isinstance(error, Refused) and error.answer.num == codes.UNKNOWN_FUNCTION:
                 self._log.warn("this OCE cannot be asked for mail; sending goes on")
-                self._stopped = True
+                self._end()
         except StoreError as error:
             self._failed(f"the mail could not be stored: {error}")
         except Exception as error:
@@ -145,85 +170,72 @@ class Collector:
             self._log.warn("nothing came from the OCE: {text}", text=text)
         self.fault = text
 
-    async def _bring(self) -> bool:
-        """One pull; whether more may wait."""
-        found = await self._client.pull(AT_ONCE)
+    async def _bring(self, before: tuple[str, ...]) -> tuple[str, ...]:
+        """One pull; the keys of what it brought. `before` are those of the last one: an OCE that forgets
+        acknowledgements is not asked for ever.
+        """
+        found = await self._client.pull(AT_ONCE, self._tribes())
         self.counts.pulled += len(found)
-        if not found:
-            return False
-        keys: list[str] = []
-        fault: StoreError | None = None
-        for storing in [Deferred.fromCoroutine(self._keep(each)) for each in found]:  # so they share a commit
-            try:
-                keys.append(await storing)
-            except StoreError as error:
-                fault = error
-        keys = [key for key in keys if key]
-        if keys:
-            await self._client.acknowledge(keys)
-            self.counts.acknowledged += len(keys)
-        if fault is not None:
-            raise fault
-        return len(found) >= AT_ONCE and bool(keys)
+        keys = tuple(each.key for each in found)
+        if found and set(keys) <= set(before):
+            raise ExchangeError("the OCE gives again what it gave just before")
+        storing: list[Deferred[Any]] = [Deferred.fromCoroutine(self._keep(each)) for each in found]
+        results: list[tuple[bool, object]] = await DeferredList(storing, consumeErrors=True)
+        safe = [each.msg_key for each, (stored, _) in zip(found, results, strict=True) if stored and each.msg_key]
+        if safe:
+            await self._client.acknowledge(safe)
+            self.counts.acknowledged += len(safe)
+        for stored, result in results:
+            if not stored:
+                assert isinstance(result, Failure)
+                result.raiseException()
+        if found and not safe:
+            raise ExchangeError("the OCE gives messages without MsgKey, which cannot be acknowledged")
+        return keys
 
-    async def _keep(self, found: USDS | Unreadable) -> str:
-        """Store one message; its key, to be acknowledged; empty when it has none. Raises StoreError."""
-        if isinstance(found, Unreadable):
+    async def _keep(self, found: Found) -> None:
+        """Store one message. Raises StoreError."""
+        user = None
+        if found.fault:
             self.counts.unreadable += 1
             self._log.warn("the OCE gave a message that cannot be read: {fault}", fault=found.fault)
-            octets, sender, key = _report(found.fault, found.values), NULL, found.msg_key
-            await self._store_for(self._recipients.postmaster(), octets, sender, key, "", found.values)
-            return key
-        tribes = self._tribes()
-        name = found.dest.member if found.dest is not None else ""
-        user = self._recipients.member(name)
-        if user is None:
-            self.counts.strays += 1
-        arrival = Arrival(f"{name or 'unknown'}@oce", rfc5322_date(self._clock.seconds()))
-        large = sum(len(each.octets) for each in found.objects) + len(found.detail) > LARGE
-        octets = await self._aside(lambda: to_mail(found, arrival, tribes)) if large else b""
-        octets = octets or to_mail(found, arrival, tribes)
+        else:
+            user = self._recipients.member(found.member)
+            self.counts.strays += user is None
         owner = user or self._recipients.postmaster()
-        await self._store_for(owner, octets, sender_of(found, tribes), found.msg_key, found.source.oce, None)
-        return found.msg_key
-
-    async def _store_for(self, user: User | None, octets: bytes, sender: Address, msg_key: str, oce: str,
-                         values: Any) -> None:
-        if user is None:
+        if owner is None:
             raise StoreError("there is nobody to give it to: make a user with `mailbridge user add NAME`")
-        now = self._clock.seconds()
         queue_id = self._random(_QUEUE_ID_OCTETS).hex()
-        recipient = Address(user.name)
-        origin = Origin(_LISTENER, "", "oce", None, None, now, "USDP")
-        key = msg_key or hashlib.sha256(octets if values is None else strictjson.write(values)).hexdigest()
-        content = await self._write(received_header(origin, self._hostname, queue_id, recipient) + octets)
-        envelope = Envelope(queue_id, sender, (recipient,), origin, content, content.eight_bit)
-        accept = Accept(envelope, (user.id,), key=f"oce:{oce.casefold()}:{key}",
-                        maildrop_size=maildrop_size(sender, content))
+        recipient = Address(owner.name)
+        origin = Origin(_LISTENER, "", "oce", None, None, self._clock.seconds(), "USDP")
+        sender = address_of(found.sender) or Address("unknown", "oce")
+        content = await self._write(received_header(origin, self._hostname, queue_id, recipient), found.mail)
+        envelope = Envelope(queue_id, NULL if found.fault else sender, (recipient,), origin, content,
+                            content.eight_bit)
+        accept = Accept(envelope, (owner.id,), key=KEYS + found.key,
+                        maildrop_size=maildrop_size(envelope.sender, content))
         (accepted,) = await self._store.commit(accept)
-        if isinstance(accepted, Accepted) and accepted.repeated:
+        assert isinstance(accepted, Accepted)
+        if accepted.repeated:
             self.counts.repeated += 1
         else:
             self.counts.stored += 1
+            self._note(accepted.message)
 
-    async def _write(self, octets: bytes) -> Content:
+    async def _write(self, trace: bytes, octets: bytes) -> Content:
         writer = self._store.content()
         try:
-            for at in range(0, len(octets), 64 * 1024):
-                waiting = writer.write(octets[at:at + 64 * 1024])
+            waiting = writer.write(trace)
+            if waiting is not None:
+                await waiting
+            for at in range(0, len(octets), _PIECE):
+                waiting = writer.write(octets[at:at + _PIECE])
                 if waiting is not None:
                     await waiting
+                elif at and at % _TURN == 0:
+                    await deferLater(self._clock, 0)
             content = writer.finish()
             return content if isinstance(content, Content) else await content
         except BaseException:
             writer.abort()
             raise
-
-
-def _report(fault: str, values: Any) -> bytes:
-    """The mail to postmaster about a message that is none."""
-    text = ("The OCE gave this bridge a message that cannot be read as USDS:\n\n"
-            f"    {fault}\n\nIt is attached as it came, and was acknowledged.\n")
-    part = writing.attachment(strictjson.write(values), "application/json", "message.json")
-    return writing.message([("From", "MAILER-DAEMON"), ("Subject", "A message from the OCE that cannot be read")],
-                           writing.multipart("mixed", [writing.text_part(text), part]))

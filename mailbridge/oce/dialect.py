@@ -12,14 +12,17 @@ from attrs import field, frozen
 
 from mailbridge.oce.calls import Answer
 from mailbridge.oce.strictjson import Json
+from mailbridge.oce.usds import OTHER
 
 
 def find_app_key(answer: Answer) -> str:
-    """The key in the answer to a registration, empty when there is none: in the first object, or in the only one."""
+    """The key in the answer to a registration, empty when there is none: in the first object, in the only one,
+    or beside them (H4)."""
     mesg: Any = answer.mesg
     first = mesg[0] if isinstance(mesg, list) and mesg else mesg
-    key = first.get("AppKey") if isinstance(first, Mapping) else None
-    return key if isinstance(key, str) else ""
+    inside = first.get("AppKey") if isinstance(first, Mapping) else None
+    key = inside or answer.rest.get("appkey")
+    return key if isinstance(key, str) and key.isprintable() and len(key) <= OTHER else ""
 
 
 @frozen

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,8 +21,8 @@ from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as OutOfTime
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
+from twisted.internet.error import TimeoutError as OutOfTime
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -43,11 +44,16 @@ CONNECTIONS = 8
 IDLE_SECONDS = 30
 _MIB = 1024 * 1024
 _SHOWN = 120
+_BUSY = (429, 502, 503, 504)
 _JSON = re.compile(r"application/(?:[a-z0-9.+-]*\+)?json|text/(?:plain|json)", re.IGNORECASE)
 
 
 class ExchangeError(MailbridgeError):
     """There was no usable answer; the text says what happened. Trying again later may help."""
+
+
+class Unreachable(ExchangeError):
+    """The OCE cannot be used just now, whatever is sent to it."""
 
 
 class NotTrusted(ExchangeError):
@@ -91,33 +97,45 @@ def is_loopback(host: str) -> bool:
 class Exchange:
     """Exchanges with one place. `reactor` is Twisted's, or another that connects and keeps time.
 
-    Raises ValueError for a place with a fault.
+    `largest` is the longest answer in octets; `seconds` are for one exchange, and more for each MiB that is sent,
+    `connect_seconds` for its connection. Raises ValueError for a place with a fault.
     """
 
-    def __init__(self, reactor: Any, place: Place, largest: int = LARGEST_ANSWER) -> None:
+    def __init__(self, reactor: Any, place: Place, largest: int = LARGEST_ANSWER, seconds: float = SECONDS,
+                 connect_seconds: float = CONNECT_SECONDS) -> None:
         fault = place.fault()
         if fault is not None:
             raise ValueError(fault)
         self.place = place
         self._reactor = reactor
         self._largest = largest
+        self._seconds = seconds
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = CONNECTIONS
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool._factory = _Factory  # type: ignore[assignment]
         self._pool.retryAutomatically = False  # what was sent twice is the caller's to know
-        agent = Agent(reactor, contextFactory=_Policy(place.trust), connectTimeout=CONNECT_SECONDS, pool=self._pool)
-        self._client = HTTPClient(_Plain(agent))
+        agent = Agent(reactor, contextFactory=_Policy(place.trust), connectTimeout=connect_seconds, pool=self._pool)
+        nothing_kept = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = HTTPClient(_Plain(agent), nothing_kept)  # type: ignore[arg-type]
 
     def exchange(self, octets: bytes, headers: Mapping[str, str] | None = None) -> Deferred[bytes]:
-        """Send a JSON text; fires with the one that came back. Fails with ExchangeError or NotTrusted."""
+        """Send a JSON text; fires with the one that came back. Fails with ExchangeError, or a kind of it."""
         sent = Headers({"Content-Type": ["application/json; charset=utf-8"], "Accept": ["application/json"]})
         for name, value in (headers or {}).items():
             sent.setRawHeaders(name, [value])
         running: Deferred[bytes] = Deferred.fromCoroutine(self._exchange(octets, sent))
-        seconds = SECONDS + SECONDS_PER_MIB * (len(octets) // _MIB)
-        running.addTimeout(seconds, self._reactor)
-        return running.addErrback(_told, seconds)
+        seconds = self._seconds + SECONDS_PER_MIB * (len(octets) // _MIB)
+        timer = self._reactor.callLater(seconds, running.cancel)
+
+        def ended(result: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+            elif isinstance(result, Failure):
+                raise ExchangeError(f"the OCE did not answer within {seconds:g} seconds")
+            return _told(result) if isinstance(result, Failure) else result
+
+        return running.addBoth(ended)
 
     async def _exchange(self, octets: bytes, headers: Headers) -> bytes:
         response = await self._client.post(
@@ -125,7 +143,9 @@ class Exchange:
             reactor=self._reactor,
         )
         body = _Body(self._largest)
-        if response.code != 200:
+        if response.code in _BUSY:
+            body.refuse(f"answered HTTP {response.code}", Unreachable)
+        elif response.code != 200:
             body.refuse(f"answered HTTP {response.code}")
         elif not _JSON.fullmatch(_media_type(response.headers)):
             body.refuse("answered something else than JSON")
@@ -151,10 +171,11 @@ class _Body(Protocol):
         self._largest = largest
         self._octets = bytearray()
         self._fault = ""
+        self._kind: type[ExchangeError] = ExchangeError
 
-    def refuse(self, fault: str) -> None:
-        """Take no body."""
-        self._fault = fault
+    def refuse(self, fault: str, kind: type[ExchangeError] = ExchangeError) -> None:
+        """Take no body, and fail so."""
+        self._fault, self._kind = fault, kind
 
     def connectionMade(self) -> None:
         """The body begins."""
@@ -177,7 +198,7 @@ class _Body(Protocol):
         if self.done.called:
             return
         if self._fault:
-            self.done.errback(ExchangeError(f"the OCE {self._fault}"))
+            self.done.errback(self._kind(f"the OCE {self._fault}"))
         elif reason.check(ResponseDone):
             self.done.callback(bytes(self._octets))
         else:  # also a body without length that ended with its connection: it may have been cut
@@ -214,6 +235,10 @@ class _Plain:
         return response  # type: ignore[no-any-return]
 
 
+class HeaderTooLarge(Exception):
+    """The header of an answer, or what comes before it, does not end."""
+
+
 class _Bounded(HTTP11ClientProtocol):
     """A connection whose answers have a header of a size."""
 
@@ -233,6 +258,7 @@ class _Bounded(HTTP11ClientProtocol):
             self._header_octets += len(octets)
             if self._header_octets > LARGEST_HEADER + len(octets):
                 transport: Any = self.transport
+                self._giveUp(Failure(HeaderTooLarge()))  # type: ignore[no-untyped-call]
                 transport.abortConnection()
                 return
         super().dataReceived(octets)  # type: ignore[no-untyped-call]
@@ -285,21 +311,23 @@ class _Pinned:
         return hmac.compare_digest(hashlib.sha256(octets).hexdigest(), self._pin)
 
 
-def _told(failure: Failure, seconds: float) -> Any:
+def _told(failure: Failure) -> Any:
     """Every failure in words, none with a secret."""
     error: Any = failure.value
-    if isinstance(error, ExchangeError):
+    if isinstance(error, ExchangeError | CancelledError):
         return failure
     reasons = [each.value for each in getattr(error, "reasons", ())]
     for reason in [error, *reasons]:
         if isinstance(reason, SSL.Error | VerificationError):
             raise NotTrusted(f"TLS with the OCE failed: {_words(reason)}") from None
-    if any(isinstance(reason, OutOfTime | CancelledError) for reason in (error, *reasons)):
-        raise ExchangeError(f"the OCE did not answer within {seconds:g} seconds") from None
+    if any(isinstance(reason, CancelledError) for reason in reasons):
+        raise CancelledError from None
+    if any(isinstance(reason, HeaderTooLarge) for reason in reasons):
+        raise ExchangeError("the OCE answered with a header without end") from None
     if isinstance(error, DNSLookupError):
-        raise ExchangeError("the OCE's host is not known") from None
-    if isinstance(error, ConnectError):
-        raise ExchangeError(f"no connection to the OCE: {_words(error)}") from None
+        raise Unreachable("the OCE's host is not known") from None
+    if isinstance(error, ConnectError | OutOfTime):
+        raise Unreachable(f"no connection to the OCE: {_words(error)}") from None
     if isinstance(error, ResponseNeverReceived | ConnectionLost):
         raise ExchangeError("the OCE closed the connection without an answer") from None
     if isinstance(error, ResponseFailed):

@@ -22,7 +22,7 @@ from mailbridge.message.mailboxes import named_mailboxes
 from mailbridge.message.mime import Entity, TooIntricate, parse
 from mailbridge.message.text import attachments, body_html, body_text
 from mailbridge.oce import headers
-from mailbridge.oce.tribes import Tribes
+from mailbridge.oce.tribes import Tribes, is_oce
 from mailbridge.oce.usds import DATA, DETAIL, MEMBER, SUMMARY, TITLE, TYPE, USDS, Dest, Object, Source
 from mailbridge.reply import Reply
 
@@ -33,6 +33,7 @@ _UNNAMED = "attachment"
 _SEPARATORS = re.compile(r".*[/\\]", re.DOTALL)
 _CHARSET = re.compile(r"[A-Za-z0-9._:+-]{1,40}")
 _TYPE = re.compile(r"([a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+)(?:; charset=([A-Za-z0-9._:+-]+))?", re.IGNORECASE)
+_NO_KEY = re.compile(r"[^A-Za-z0-9]+")
 _SHORT_TYPE = re.compile(r"[A-Za-z0-9]{1,10}")
 _MOST_BASE64 = DATA // 4 * 3
 
@@ -67,7 +68,7 @@ def load(content: bytes) -> Cargo:
         text = body_text(mail)
         attached = attachments(mail)
     except TooIntricate as error:
-        raise CannotConvert(Reply(554, "5.6.0", f"This mail cannot be converted: {error}")) from None
+        raise too_intricate(error) from None
     objects = []
     if html is not None:
         objects.append(_object(Object("text/html", html.encode("utf-8", "replace"), "body.html", BODY_HTML)))
@@ -88,6 +89,11 @@ def to_usds(cargo: Cargo, source: Source, dest: Dest, msg_key: str, tribes: Trib
     adjunct = headers.pack(cargo.mail, tribes.outward if abroad else _same, cargo.subject)
     return USDS(source=source, dest=dest, summary=cargo.summary, detail=cargo.detail, objects=cargo.objects,
                 adjunct=adjunct, msg_key=msg_key)
+
+
+def too_intricate(error: TooIntricate) -> CannotConvert:
+    """The refusal of a mail with too many parts or levels."""
+    return CannotConvert(Reply(554, "5.6.0", f"This mail cannot be converted: {error}"))
 
 
 def cut(text: str, octets: int) -> str:
@@ -146,9 +152,15 @@ class Arrival:
 
 
 def sender_of(message: USDS, tribes: Tribes) -> Address:
-    """Whom the OCE names as the sender, as an address that an answer finds."""
+    """Whom the OCE names as the sender, as an address that an answer finds.
+
+    A tribe speaks for its own members only: what says `harold@oce` there is not our Harold.
+    """
     member = clean(message.source.member)
     domain = tribes.domain(message.source.oce)
+    local, _, said = member.rpartition("@")
+    if local and is_oce(said):
+        member = local
     for text in ((member,) if "@" in member else (f"{member}@{domain}", f'"{member}"@{domain}')):
         try:
             return parse_mailbox(text.encode("utf-8", "replace"))
@@ -172,7 +184,7 @@ def _fields(message: USDS, said: Mapping[str, str], arrival: Arrival, tribes: Tr
         listed = _list(said.get(name, ""), rename)
         if listed:
             fields.append((name, listed))
-    key = "".join(each for each in message.msg_key if each.isalnum() and each.isascii())
+    key = _NO_KEY.sub("", message.msg_key)
     made = f"<{key}@oce>" if key else ""
     known = [("Subject", _subject(message.summary, said.get("Subject", ""))), ("Date", said.get("Date", arrival.date)),
              ("Message-ID", said.get("Message-ID", made)), ("In-Reply-To", said.get("In-Reply-To", "")),

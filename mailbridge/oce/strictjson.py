@@ -1,13 +1,14 @@
 """JSON from strangers, read with bounds, and JSON written the same way every time (RFC 8259).
 
-Refused with a typed error: what is too long or too deep, names that come twice, numbers beyond 64 bits, NaN and
-Infinity, halves of surrogate pairs, anything but UTF-8. `json` alone takes all of these or dies of them.
+Refused with a typed error: what is too long, too deep or has too many values, names that come twice, numbers beyond 64
+bits, NaN and Infinity, halves of surrogate pairs, anything but UTF-8. `json` alone takes all of these or dies of them.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,10 @@ from mailbridge.errors import MailbridgeError
 LARGEST = 64 * 1024 * 1024
 DEEPEST = 32
 LONGEST_NUMBER = 40
+MOST_VALUES = 1_000_000
 _BIGGEST = 2**63
 _SHOWN = 60
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # also one without end: linear, whatever comes
 
 Json = Any
 """What JSON can say: dict, list, str, int, float, bool, None."""
@@ -35,6 +38,8 @@ def read(octets: bytes, largest: int = LARGEST) -> Json:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadJSON(f"octet {error.start}: not UTF-8") from None
+    if sum(map(text.count, "[{,")) > MOST_VALUES and sum(map(_STRING.sub("", text).count, "[{,")) > MOST_VALUES:
+        raise BadJSON(f"more than {MOST_VALUES} values")
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -51,9 +56,20 @@ def write(value: Json) -> bytes:
 
 
 def shown(value: object) -> str:
-    """A value in an error message: short, on one line."""
-    text = ascii(value)
+    """A value in an error message: short, on one line. Of arrays and objects the kind only: keys may be in them."""
+    if isinstance(value, Mapping | list):
+        return kind(value)
+    text = ascii(value[:_SHOWN] if isinstance(value, str) else value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def kind(value: object) -> str:
+    """What kind of value it is, in words."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    return "text" if isinstance(value, str) else "nothing" if value is None else "a number or truth value"
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -14,6 +14,12 @@ OCE = "oce"
 _SUFFIX = ".oce"
 
 
+def is_oce(domain: str) -> bool:
+    """Whether a domain is one of an OCE: `oce` or `friends.oce`, in any case."""
+    folded = domain.casefold()
+    return folded == OCE or folded.endswith(_SUFFIX)
+
+
 @frozen
 class Tribes:
     """`own` is our OCE's key, empty when it is not known; `keys` has the key of each tribe by its name here."""
@@ -30,6 +36,10 @@ class Tribes:
     def key(self, name: str) -> str | None:
         """The key of a tribe by its name here, in any case."""
         return self._folded.get(name.casefold())
+
+    def dest(self, domain: str) -> str | None:
+        """The key of the OCE that a domain of ours names, empty for our own; None for a tribe nobody knows."""
+        return "" if domain.casefold() == OCE else self.key(domain[:-len(_SUFFIX)])
 
     def domain(self, key: str) -> str:
         """The domain of addresses of the tribe with this key: `oce`, `friends.oce`, or the key itself in front."""

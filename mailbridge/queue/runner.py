@@ -23,6 +23,7 @@ from mailbridge.queue.commits import Commits
 from mailbridge.queue.ending import Ending, Endings, Result
 from mailbridge.queue.lane import BATCH, LaneWork
 from mailbridge.queue.schedule import Schedule
+from mailbridge.routing.route import USDS_LANES
 from mailbridge.store.changes import (
     Change,
     Delivery,
@@ -155,7 +156,7 @@ class Runner:
             self._log.warn("the queue cannot be read: {error}", error=error)
             lanes = ()
         self._looking = False
-        for lane in lanes:
+        for lane in [each for each in lanes if not each.target.startswith(USDS_LANES)]:
             work = self._works.setdefault(lane.id, LaneWork(lane))
             if not work.closing:
                 work.lane, work.drained, work.not_before = lane, False, 0.0

@@ -82,6 +82,10 @@ class Directory:
         """The user of that name, in any case."""
         return self._users.get(fold_name(name))
 
+    def users(self) -> tuple[User, ...]:
+        """All users that can be told apart by name, the oldest first."""
+        return tuple(reversed(self._users.values()))
+
     def by_id(self, number: int) -> User | None:
         """The user with that id."""
         return self._ids.get(number)

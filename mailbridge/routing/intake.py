@@ -8,9 +8,10 @@ is a transient reply; nothing half done stays behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -37,6 +38,10 @@ Owns = Callable[[str, Address], bool]
 """Whether a login may send as an address."""
 
 
+Check = Callable[[Address, Content], "Reply | None | Deferred[Reply | None]"]
+"""Why a target will never deliver this content to this recipient, None when it may."""
+
+
 @frozen
 class SubmissionRules:
     """What a listener does for trusted and logged-in clients: add missing header fields, rewrite the sender."""
@@ -51,6 +56,7 @@ NO_RULES = SubmissionRules()
 @implementer(IIntake)
 class Intake:
     """Begins transactions. `rules` are by listener name and hold for trusted and logged-in clients.
+    `checks` are by the name of a target: the content of a message with one recipient is shown to it before the reply.
     `random(n)` gives n octets for queue ids, which nobody can guess and nobody has twice. `bounce` tells senders who
     asked for it that their mail is in the maildrop.
     """
@@ -68,6 +74,7 @@ class Intake:
         random: Callable[[int], bytes],
         rules: Mapping[str, SubmissionRules] | None = None,
         bounce: IBounce | None = None,
+        checks: Mapping[str, Check] | None = None,
     ) -> None:
         self.store = store
         self.router = router
@@ -77,6 +84,7 @@ class Intake:
         self.clock = clock
         self.rules = rules or {}
         self.bounce = bounce
+        self.checks = checks or {}
         self._random = random
 
     def begin(
@@ -238,12 +246,23 @@ class Transaction:
         assert self._writer is not None
         try:
             content = self._writer.finish()
-            stored = self._commit(content) if isinstance(content, Content) else content.addCallback(self._commit)
+            stored = self._judge(content) if isinstance(content, Content) else content.addCallback(self._judge)
         except Exception:
             return self._failed(Failure())
-        return stored.addCallbacks(self._committed, self._failed)
+        return stored.addCallbacks(self._ended, self._failed)
 
-    def _commit(self, content: Content) -> Deferred[tuple[object, ...]]:
+    def _judge(self, content: Content) -> Deferred[Any]:
+        """Ask the target of the only recipient before the commit. A check that fails refuses nothing."""
+        queued = next(iter(self._queued)) if len(self._queued) == len(self._recipients) == 1 else None
+        check = self._intake.checks.get(queued[2]) if queued is not None and not self._users else None
+        if check is None:
+            return self._commit(content)
+        (recipient,) = self._recipients
+        judged: Deferred[Reply | None] = maybeDeferred(check, recipient, content)  # type: ignore[call-overload]
+        judged.addErrback(lambda failure: self._intake.log.failure("no check of {id}", failure, id=self._queue_id))
+        return judged.addCallback(lambda refused: refused if refused is not None else self._commit(content))
+
+    def _commit(self, content: Content) -> Deferred[Any]:
         envelope = Envelope(
             self._queue_id, self._sender, tuple(self._recipients), self._origin, content,
             self._declared.body_8bit, self._declared.utf8, self._declared.ret, self._declared.envid,
@@ -259,7 +278,10 @@ class Transaction:
         notice: Deferred[Accept | None] = intake.bounce.arrived(envelope, self._curious)
         return notice.addCallback(lambda told: intake.store.commit(accept, *((told,) if told is not None else ())))
 
-    def _committed(self, _receipts: tuple[object, ...]) -> Reply:
+    def _ended(self, receipts: tuple[object, ...] | Reply) -> Reply:
+        if isinstance(receipts, Reply):
+            self._refuse(receipts)
+            return receipts
         self._writer = None
         return Reply(250, "2.0.0", f"Stored as {self._queue_id}")
 

@@ -13,6 +13,8 @@ REFUSE = "refuse"
 RELAY = "relay:"
 APPLICATION = "application:"
 OCE = "oce"
+USDS_LANES = "usds:"
+"""The prefix of lanes that are not the queue's: what waits there is no mail. The embedded OCE works them off."""
 
 
 @frozen

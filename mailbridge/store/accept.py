@@ -1,10 +1,10 @@
-"""Accept: a message and all that hangs on it become rows of the batch."""
+"""Accept: a message and all that hangs on it become rows of the batch; and its keys, which are forgotten some day."""
 
 from __future__ import annotations
 
 from mailbridge.errors import StoreConflict
 from mailbridge.store.batch import Batch
-from mailbridge.store.changes import Accept, Accepted
+from mailbridge.store.changes import Accept, Accepted, ForgetKeys
 from mailbridge.store.lanes import lane_id
 from mailbridge.store.rows import EIGHT_BIT, NEWLINE, QUEUED, extents_text, origin_text, wishes_text
 
@@ -59,3 +59,15 @@ def accept(batch: Batch, change: Accept, receipts: list[object]) -> None:
 def _accepted(batch: Batch, key: str) -> int | None:
     rows = batch.execute("SELECT message FROM accepted WHERE key = ?", (key,))
     return rows[0][0] if rows else None
+
+
+def forget_keys(batch: Batch, change: ForgetKeys, receipts: list[object]) -> None:
+    """One slice of keys; those of this batch are new and stay."""
+    last = batch.execute("SELECT max(key) FROM (SELECT key FROM accepted WHERE key > ?2 AND key >= ?1 "
+                         "AND key < ?1 || char(1114111) ORDER BY key LIMIT ?3)",
+                         (change.prefix, change.after, change.limit))[0][0]
+    if last is not None:
+        batch.execute("DELETE FROM accepted WHERE key > ?2 AND key >= ?1 AND key <= ?3 AND message < ?4",
+                      (change.prefix, change.after, last, change.before))
+    batch.rows += change.limit
+    receipts.append(last or "")

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from mailbridge.store import changes, garbage, lanes, maildrops, operating, people, queue, settling
-from mailbridge.store.accept import accept
+from mailbridge.store.accept import accept, forget_keys
 from mailbridge.store.batch import Batch
 
 APPLY: dict[type, Callable[[Batch, Any, list[object]], None]] = {
     changes.Accept: accept,
+    changes.ForgetKeys: forget_keys,
     changes.Unlink: maildrops.unlink,
     changes.Settle: settling.settle,
     changes.Move: settling.settle,

@@ -77,6 +77,20 @@ class Accepted:
 
 
 @frozen
+class ForgetKeys:
+    """Forget keys of Accepts that begin with `prefix`, come after the key `after`, and belong to messages with an id
+    below `before`. At most `limit` (1,000) keys are looked at.
+
+    Receipt: the last key that was looked at, "" when there was none: the end.
+    """
+
+    prefix: str
+    after: str
+    before: int
+    limit: int = 1000
+
+
+@frozen
 class Unlink:
     """Take messages out of a user's maildrop; the content is freed later by the purge. Receipt: None."""
 
@@ -300,6 +314,6 @@ class SetLane:
 
 
 Change = (
-    Accept | Unlink | Settle | Move | Deposit | SetLane | Hold | Unhold | RetryNow | Reroute | Discard
+    Accept | ForgetKeys | Unlink | Settle | Move | Deposit | SetLane | Hold | Unhold | RetryNow | Reroute | Discard
     | AddUser | ChangeUser | RemoveUser | SetAlias | Allocate | Remember
 )

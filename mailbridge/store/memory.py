@@ -69,6 +69,11 @@ class MemoryStore:
         match change:
             case changes.Accept():
                 return self._accept(change)
+            case changes.ForgetKeys(prefix, after, before_id, limit):
+                found = sorted(key for key in self._state.keys if key.startswith(prefix) and key > after)[:limit]
+                self._state.keys = {key: id for key, id in self._state.keys.items()
+                                    if id >= before_id or key not in found}
+                return found[-1] if found else ""
             case changes.Unlink(user, uids):
                 entries = self._state.maildrops.get(user, {})
                 for uid in uids:

@@ -36,6 +36,8 @@ HOSTILE = {
     "100 deep": b"[" * 100 + b"]" * 100,
     "deep objects": b'{"a":' * 50 + b"1" + b"}" * 50,
     "a control character": b'["\n"]',
+    "millions of values": b"[" + b"[]," * 2_000_000 + b"[]]",
+    "millions of values, and a text without end": b"{" * 1_000_001 + b'"' + b'\\"' * 100_000,
 }
 
 
@@ -47,6 +49,11 @@ class ReadTests(SynchronousTestCase):
         for name, octets in HOSTILE.items():
             error = self.assertRaises(BadJSON, read, octets)
             self.assertLess(len(str(error)), 200, name)
+
+    def test_many_commas(self) -> None:
+        """Millions of commas within a text are no values."""
+        octets = b'{"a": "' + b",[{" * 500_000 + b'"}'
+        self.assertEqual(len(read(octets)["a"]), 1_500_000)
 
     def test_too_long(self) -> None:
         """Nothing above the limit is looked at."""
@@ -82,3 +89,5 @@ class ReadTests(SynchronousTestCase):
         text = shown("\u2603\r\n" * 100)
         self.assertTrue(text.isascii() and text.isprintable())
         self.assertLess(len(text), 70)
+        for large in ([["\u2603"] * 1000] * 100_000, {str(n): n for n in range(1000)}, "x" * 10**7):
+            self.assertLess(len(shown(large)), 70)

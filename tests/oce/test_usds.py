@@ -38,15 +38,15 @@ def changed(**fields: object) -> dict[str, object]:
 
 
 FAULTS = (
-    ([], "the message: must be an object, got []"),
+    ([], "the message: must be an object, got an array"),
     ({"msgType": "qMsg"}, "Source: is missing"),
     (changed(Source=7), "Source: must be an object, got 7"),
-    (changed(Source={"Member": ["x"]}), "Source.Member: must be text, got ['x']"),
+    (changed(Source={"Member": ["x"]}), "Source.Member: must be text, got an array"),
     (changed(Source={"Member": "x" * 129}), "Source.Member: 129 characters, at most 128"),
     (changed(Summary="x" * 165), "Summary: 165 characters, at most 164"),
     (changed(Summary=1.5), "Summary: must be text, got 1.5"),
     (changed(Detail="\u2603" * 200_000), "Detail: 600000 octets, at most 524288"),
-    (changed(Object={}), "Object: must be an array, got {}"),
+    (changed(Object={}), "Object: must be an array, got an object"),
     (changed(Object=[{"Type": "png", "Data": ""}, 7]), "Object[1]: must be an object, got 7"),
     (changed(Object=[{"Data": ""}]), "Object[0].Type: is missing"),
     (changed(Object=[{"Type": "a"}]), "Object[0].Data: is missing"),
@@ -58,7 +58,7 @@ FAULTS = (
     (changed(Func=7, Visibility="1", Private="2"), "Visibility: differs from Private"),
     ({**changed(Detail="a"), "Detail ": "b"}, "Detail: comes twice"),
     ({"Func": "fauRegApp", "Source": {}}, "Func: 'fauRegApp' is no data message, and there is no msgType"),
-    (changed(Adjunct=[1]), "Adjunct: must be an object, got [1]"),
+    (changed(Adjunct=[1]), "Adjunct: must be an object, got an array"),
     (changed(Dest="x"), "Dest: must be an object, got 'x'"),
 )
 NOT_BASE64 = ("A", "AA=A", "AAA", "A\u2603==", "AA==AA==", "!", "AAAA=", "=AAA", "AA= =A")

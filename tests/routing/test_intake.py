@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -93,6 +93,25 @@ class IntakeTests(SynchronousTestCase):
                                                Queued("y@elsewhere.example", "relay:office", "", now)))
         transaction = self.begin(world, STRANGER)
         self.assertEqual(transaction.recipient(parse_mailbox(b"x@elsewhere.example")), reply.NO_RELAYING)
+
+    def test_checked_by_the_target(self) -> None:
+        """A target may refuse content for the only recipient before the reply; for several each has his own end."""
+        refusal = Reply(552, "5.3.4", "Too large for this way out")
+        answers: list[Any] = [refusal, succeed(refusal), None, succeed(None), fail(ValueError("broken"))]
+        for answer, code in zip(answers, (552, 552, 250, 250, 250), strict=True):
+            world = World(routes=(Rule.make("route[0]", "relay:office", ".*"),), targets=("relay:office",))
+            asked: list[Any] = []
+            check: Any = lambda *what, asked=asked, answer=answer: asked.append(what) or answer  # noqa: E731
+            world.intake.checks = {"relay:office": check}
+            changes = self.accepted(world)
+            self.assertEqual(self.send(world, origin=TRUSTED).code, code)
+            ((recipient, content),) = asked
+            self.assertEqual((recipient.text, content.octets.endswith(b"body\r\n")), ("bonnie@example.org", True))
+            self.assertEqual(len(changes), code == 250)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        world.intake.checks = {"relay:office": lambda recipient, content: refusal}
+        both = (b"bonnie@example.org", b"clyde@example.org")
+        self.assertEqual(self.send(world, origin=TRUSTED, recipients=both).code, 250)
 
     def test_declared(self) -> None:
         """8BITMIME and SMTPUTF8 go with the message; a size there is no room for is refused at once."""

@@ -21,6 +21,7 @@ from mailbridge.store.changes import (
     Allocate,
     ChangeUser,
     Credentials,
+    ForgetKeys,
     LaneState,
     Queued,
     Remember,
@@ -159,6 +160,20 @@ class StoreContract(Contract):
         first = self.commit(mail(user))[0].message
         _, receipt = self.commit(Unlink(user, (first,)), mail(user))
         self.assertEqual(self.uids(user), [receipt.message])
+
+    def test_forget_keys(self):
+        """Keys of old messages are forgotten a slice at a time; others stay, and so do the messages."""
+        user = self.user()
+        keys = ("a:1", "b:1", "b:2", "b:3", "b:\U0010fffe", "c:1")
+        receipts = self.commit(*(Accept(envelope(), (user,), key=key) for key in keys))
+        before = receipts[4].message
+        last, looked = "", []
+        while last := self.commit(ForgetKeys("b:", last, before, 2))[0]:
+            looked.append(last)
+        self.assertEqual(looked, ["b:2", "b:\U0010fffe"])
+        again = self.commit(*(Accept(envelope(), (user,), key=key) for key in keys))
+        self.assertEqual([receipt.repeated for receipt in again], [True, False, False, False, True, True])
+        self.assertEqual(len(self.uids(user)), 9)
 
     def test_idempotency_key(self):
         """A second Accept with the key of a first stores nothing and says so, also in one commit and after a delete."""
