@@ -1,6 +1,7 @@
 """kill -9 of a bridge that makes SMS jobs, again and again: does the reader get each acknowledged message once?
 
     python bench/applications.py kill [--kills 100] [--messages 5000] [--sessions 50] [--seed N] [--folder FOLDER]
+                                      [--break early|forget|restage]
 
 Sessions of a listed client hand in SMS messages until `--messages` are acknowledged; a reader in a process of its own
 (`job_reader.py`) polls for control files, reads both files of a job and deletes them. What was not acknowledged is
@@ -14,7 +15,8 @@ sometime   at any moment
 Exit code 1 when an acknowledged message is missing, when a job comes twice, when the reader finds a control file
 without its complete data file, when a message comes whose final dot was never sent, when something is left in the
 folder (data files without a `.writing` are only counted: a crash between the two leaves them) or in the store, when the
-log shows a traceback, or when `mailbridge check --store` finds anything.
+log shows a traceback, or when `mailbridge check --store` finds anything. `--break` (see broken.py) runs a bridge that
+is broken on purpose: the script must find it out.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from pathlib import Path
 import apsw
 from attrs import define, field
 from job_reader import END
-from kill_bridge import Bridge
+from kill_bridge import COMMAND, Bridge, broken
 
 PHASES = ("writing", "renamed", "dot", "sometime")
 PATIENCE = 120.0
@@ -195,8 +197,7 @@ def staged(bridge: Bridge) -> list[str]:
 
 
 async def shoot(bridge: Bridge, ledger: Ledger, marksman: Marksman, options: argparse.Namespace) -> tuple[int, float]:
-    """Kill and start again; (kills after which a control file had its name and its delivery not its end, slowest start).
-    """
+    """Kill and start again; (kills after which a control file had its name but its delivery no end, slowest start)."""
     draw = random.Random(options.seed)
     shots = [PHASES[number % len(PHASES)] for number in range(options.kills)]
     draw.shuffle(shots)
@@ -266,17 +267,22 @@ def judge(record: Path, ledger: Ledger) -> dict[str, object]:
     }
 
 
+def consume(out: Path, record: Path) -> subprocess.Popen[bytes]:
+    """Start the reader."""
+    return subprocess.Popen([sys.executable, str(Path(__file__).with_name("job_reader.py")), str(out), str(record)],
+                            stdin=subprocess.PIPE)
+
+
 async def test(folder: Path, options: argparse.Namespace) -> int:
     """Everything; the exit code."""
     begun = time.monotonic()
-    bridge = Bridge(folder)
+    bridge = Bridge(folder, broken(options.broken) if options.broken else COMMAND)
     bridge.configuration.write_text(CONFIGURATION.format(smtp=bridge.smtp))
     out, record = folder / "out", folder / "record"
     out.mkdir()
     record.touch()
     ledger, marksman = Ledger(), Marksman(out)
-    reader = subprocess.Popen([sys.executable, str(Path(__file__).with_name("job_reader.py")), str(out), str(record)],
-                              stdin=subprocess.PIPE)
+    reader = await asyncio.to_thread(consume, out, record)
     assert reader.stdin is not None
     await asyncio.to_thread(bridge.start)
     try:
