@@ -1,6 +1,7 @@
 """kill -9 of a bridge that makes SMS jobs, again and again: does the reader get each acknowledged message once?
 
     python bench/applications.py kill [--kills 100] [--messages 5000] [--sessions 50] [--seed N] [--folder FOLDER]
+                                      [--break early|forget|restage]
 
 Sessions of a listed client hand in SMS messages until `--messages` are acknowledged; a reader in a process of its own
 (`job_reader.py`) polls for control files, reads both files of a job and deletes them. What was not acknowledged is
@@ -14,7 +15,8 @@ sometime   at any moment
 Exit code 1 when an acknowledged message is missing, when a job comes twice, when the reader finds a control file
 without its complete data file, when a message comes whose final dot was never sent, when something is left in the
 folder (data files without a `.writing` are only counted: a crash between the two leaves them) or in the store, when the
-log shows a traceback, or when `mailbridge check --store` finds anything.
+log shows a traceback, or when `mailbridge check --store` finds anything. `--break` (see broken.py) runs a bridge that
+is broken on purpose: the script must find it out.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import math
 import os
 import random
 import shutil
@@ -37,7 +40,7 @@ from pathlib import Path
 import apsw
 from attrs import define, field
 from job_reader import END
-from kill_bridge import Bridge
+from kill_bridge import COMMAND, Bridge, broken
 
 PHASES = ("writing", "renamed", "dot", "sometime")
 PATIENCE = 120.0
@@ -112,11 +115,14 @@ class Marksman:
 
 @define
 class Ledger:
-    """What was handed in: the mark of each attempt, and how far it came: cut, open (the dot was sent) or taken."""
+    """What was handed in: the mark of each attempt, and how far it came: cut, open (the dot was sent) or taken.
+
+    Sessions rest while `allowed` are acknowledged, so that the reader is never far behind.
+    """
 
     marks: dict[str, str] = field(factory=dict)
     acknowledged: int = 0
-    handed: int = 0
+    allowed: float = 0.0
     closing: bool = False
     violations: list[str] = field(factory=list)
 
@@ -138,6 +144,9 @@ async def session(number: int, port: int, ledger: Ledger, marksman: Marksman, me
             await answer(reader)
             await say(reader, writer, b"EHLO c.invalid\r\n")
             while not ledger.closing or ledger.acknowledged < messages:
+                if ledger.acknowledged >= ledger.allowed:
+                    await asyncio.sleep(0.01)
+                    continue
                 count += 1
                 mark = f"s{number}.{count}"
                 ledger.marks[mark] = "cut"
@@ -153,7 +162,6 @@ async def session(number: int, port: int, ledger: Ledger, marksman: Marksman, me
                 await answer(reader)
                 ledger.marks[mark] = "taken"
                 ledger.acknowledged += 1
-                await asyncio.sleep(random.random() * 0.02)
         except (OSError, EOFError):
             pass  # the bridge was killed
         finally:
@@ -195,23 +203,27 @@ def staged(bridge: Bridge) -> list[str]:
 
 
 async def shoot(bridge: Bridge, ledger: Ledger, marksman: Marksman, options: argparse.Namespace) -> tuple[int, float]:
-    """Kill and start again; (kills after which a control file had its name and its delivery not its end, slowest start).
-    """
+    """Kill and start again; (kills after which a control file had its name but its delivery no end, slowest start)."""
     draw = random.Random(options.seed)
     shots = [PHASES[number % len(PHASES)] for number in range(options.kills)]
     draw.shuffle(shots)
     between, slowest = 0, 0.0
     out = bridge.folder / "out"
     for number, phase in enumerate(shots):
-        wanted = options.messages * number / options.kills
+        wanted = options.messages * (number + draw.random() / 2) / options.kills
+        ledger.allowed = max(ledger.allowed, options.messages * (number + 1) / options.kills)
         await wait_until(lambda wanted=wanted: ledger.acknowledged >= wanted, "messages to be acknowledged")
         assert bridge.process is not None
-        marksman.aim(phase, bridge.process.pid, draw.randrange(20))
+        marksman.aim(phase, bridge.process.pid, draw.randrange(10))
         if phase == "sometime":
             await asyncio.sleep(draw.random() * 0.3)
             while not marksman.done.is_set():
                 marksman.met(phase)
-        await wait_until(marksman.done.is_set, phase)
+        begun = time.monotonic()
+        while not await asyncio.to_thread(marksman.done.wait, 0.5):
+            ledger.allowed += options.sessions  # the phase has not come with those
+            if time.monotonic() - begun > PATIENCE:
+                raise RuntimeError(f"waited {PATIENCE:.0f} s for {phase}")
         code = await asyncio.to_thread(bridge.ended)
         if code != -signal.SIGKILL:
             ledger.fault(f"the bridge ended by itself, with {code}")
@@ -266,17 +278,22 @@ def judge(record: Path, ledger: Ledger) -> dict[str, object]:
     }
 
 
+def consume(out: Path, record: Path) -> subprocess.Popen[bytes]:
+    """Start the reader."""
+    return subprocess.Popen([sys.executable, str(Path(__file__).with_name("job_reader.py")), str(out), str(record)],
+                            stdin=subprocess.PIPE)
+
+
 async def test(folder: Path, options: argparse.Namespace) -> int:
     """Everything; the exit code."""
     begun = time.monotonic()
-    bridge = Bridge(folder)
+    bridge = Bridge(folder, broken(options.broken) if options.broken else COMMAND)
     bridge.configuration.write_text(CONFIGURATION.format(smtp=bridge.smtp))
     out, record = folder / "out", folder / "record"
     out.mkdir()
     record.touch()
     ledger, marksman = Ledger(), Marksman(out)
-    reader = subprocess.Popen([sys.executable, str(Path(__file__).with_name("job_reader.py")), str(out), str(record)],
-                              stdin=subprocess.PIPE)
+    reader = await asyncio.to_thread(consume, out, record)
     assert reader.stdin is not None
     await asyncio.to_thread(bridge.start)
     try:
@@ -284,6 +301,7 @@ async def test(folder: Path, options: argparse.Namespace) -> int:
                     for number in range(options.sessions)]
         between, slowest = await shoot(bridge, ledger, marksman, options)
         ledger.closing = True
+        ledger.allowed = math.inf
         done, late = await asyncio.wait(sessions, timeout=PATIENCE)
         for each in done:
             each.result()

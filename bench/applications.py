@@ -3,6 +3,7 @@
     python bench/applications.py rate [--count 5000] [--rounds 5] [--size 2048] [--sessions 50] [--folder FOLDER]
                                       [--bridge-only]
     python bench/applications.py kill [--kills 100] [--messages 5000] [--sessions 50] [--seed N] [--folder FOLDER]
+                                      [--break early|forget|restage]
 
 `rate`: the bridge and a private Postfix, both up all the time, take turns: `--sessions` sessions of smtp-source hand in
 `--count` messages for one recipient each, and the time runs until the last control file is published, or Postfix has
@@ -148,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     killing.add_argument("--kills", type=int, default=100)
     killing.add_argument("--messages", type=int, default=5000)
     killing.add_argument("--seed", type=int, default=1)
+    killing.add_argument("--break", dest="broken", choices=("early", "forget", "restage"))
     killing.set_defaults(run=application_kill.run)
     for each in (measuring, killing):
         each.add_argument("--sessions", type=int, default=50)
