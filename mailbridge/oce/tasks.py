@@ -70,7 +70,7 @@ class Found:
     """One message that an OCE had for us, as a mail.
 
     `key` makes a repeat recognisable, `msg_key` is what the OCE calls it (empty: it cannot be acknowledged). `member`
-    is for whom it is. `fault` says why it could not be read; then the mail is a report of that.
+    is for whom it is, `sender` empty for mail that nobody may answer by itself. `fault` says why it could not be read; then the mail is a report of that.
     """
 
     mail: bytes = field(repr=False)
@@ -142,6 +142,7 @@ def examine(content: bytes) -> Reply | None:
 
 _ANYBODY = Letter(Source(), Dest(), "")
 _NO_TRIBES = Tribes()
+_DAEMON = "mailer-daemon"
 
 
 # --- an answer --------------------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def opened(task: Open) -> Opened:
 def _found(values: Mapping[str, Json], task: Open) -> Found:
     try:
         message = usds.read(values)
-        sender = sender_of(message, task.tribes).text
+        sender = sender_of(message, task.tribes)
         name = message.dest.member if message.dest is not None else ""
         mailbox = name if "@" in name else f"{name or 'unknown'}@oce"
         mail = to_mail(message, Arrival(mailbox, task.date), task.tribes)
@@ -169,7 +170,8 @@ def _found(values: Mapping[str, Json], task: Open) -> Found:
     except Exception as error:  # a fault of ours, which must not keep other messages from coming
         return _unreadable(values, f"a fault of mailbridge itself: {type(error).__name__}", task.date)
     msg_key = _msg_key(values)
-    return Found(mail, sender, name, msg_key, f"{message.source.oce.casefold()}:{msg_key or _digest(values)}")
+    automatic = sender.local.casefold() == _DAEMON  # nobody to answer
+    return Found(mail, "" if automatic else sender.text, name, msg_key, f"{message.source.oce.casefold()}:{msg_key or _digest(values)}")
 
 
 def _unreadable(values: Mapping[str, Json], fault: str, date: str) -> Found:

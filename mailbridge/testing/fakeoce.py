@@ -6,6 +6,7 @@ The knobs are those of the reference (oce-usds.md 8, item 8). It lives in any st
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,6 +17,7 @@ from mailbridge.interfaces import IStore
 from mailbridge.oce import codes, strictjson, usds
 from mailbridge.oce.calls import Answer, write_answer
 from mailbridge.oce.embedded.deeds import Copy, Refused
+from mailbridge.oce.embedded.federation import Peering
 from mailbridge.oce.embedded.oce import EmbeddedOCE
 from mailbridge.oce.embedded.registry import Application
 from mailbridge.oce.embedded.sender import Request
@@ -50,7 +52,7 @@ class FakeOCE:
     """
 
     def __init__(self, reactor: Any, store: IStore, members: dict[str, str], settings: OCESettings | None = None,
-                 key: str = "FA" * 32, wiki: bool = False) -> None:
+                 key: str = "FA" * 32, wiki: bool = False, peerings: Mapping[str, Peering] | None = None) -> None:
         directory = Directory(["oce"])
         directory.replace(People(
             tuple(User(number, name, Credentials("", "")) for number, name in enumerate(members, 1)), ()))
@@ -58,8 +60,8 @@ class FakeOCE:
         self._failures: deque[Failure] = deque()
         self._count = 0
         passwords: Any = _KnownPasswords(members)
-        self.oce = EmbeddedOCE(store, directory, passwords, reactor, settings or OCESettings(), {}, self._random,
-                               lambda: 0.5, key, wiki=wiki)
+        self.oce = EmbeddedOCE(store, directory, passwords, reactor, settings or OCESettings(),
+                               peerings or {}, self._random, lambda: 0.5, key, wiki=wiki)
         self.factory = _FakeFactory(self, reactor)
 
     def start(self) -> Deferred[None]:

@@ -88,6 +88,14 @@ class TaskTests(SynchronousTestCase):
             self.assertTrue(each.mail.endswith(b"\r\n"))
             self.assertNotIn("a fault of mailbridge", each.fault)
 
+    def test_notices(self) -> None:
+        """A notice of failure has no sender, so that nothing answers it by itself."""
+        message = usds(1, Source={"OCE": "BBBB", "Member": "MAILER-DAEMON@elsewhere.example"})
+        opened = perform(Open(strictjson.write(answer(7, [message])), 50, DATE, TRIBES))
+        assert isinstance(opened, Opened)
+        self.assertEqual(opened.found[0].sender, "")
+        self.assertIn(b"\r\nFrom: MAILER-DAEMON@elsewhere.example\r\n", opened.found[0].mail)
+
     def test_sender_of_another_tribe(self) -> None:
         """A tribe speaks for its own members only: `harold@oce` there is not ours."""
         for member in ("harold@oce", "harold@AAAA.oce", "harold@friends.oce", "harold"):

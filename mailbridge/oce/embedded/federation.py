@@ -37,6 +37,10 @@ BATCH = 32
 AT_ONCE = 8
 CLAIM_SECONDS = 600.0
 LISTED = 5000
+_DISAGREE = (-1, -14)
+"""INVOCE and PODEXT: the two OCEs do not know each other as their operators meant. That bounces nobody's messages."""
+_PENDING = -8
+_LATER = Reply(450, "4.3.0", "Waiting for an approval in the other tribe")
 _UNREACHABLE = Reply(451, "4.4.1", "The other tribe cannot be reached")
 
 Read = Callable[[Message], Awaitable[bytes]]
@@ -214,4 +218,9 @@ class Federation:
         # Keys are compared among ours only, so one that is known there is a message that was sent before.
         if codes.is_strange(answer.num, delivery.fence > 1 or delivery.attempts > 0):
             self._log.warn("the OCE of another tribe had message {id} before it was sent", id=delivery.message)
+        said = codes.text(answer.num, answer.id) + (f" ({answer.words})" if answer.words else "")
+        if answer.num in _DISAGREE:
+            return RouteFailure(said)
+        if answer.num == _PENDING:  # the application of one member: no reason to stop the others
+            return TransientFailure(_LATER, said)
         return codes.outcome(answer.num, answer.id, answer.words, "", resend=True)

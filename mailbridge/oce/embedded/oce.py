@@ -141,7 +141,7 @@ class EmbeddedOCE:
         else:
             senders, wrong = proven(request, tribes, self._reactor.seconds())
         if not local and not senders:
-            raise Refused("PODEXT", wrong if tribes else "")
+            raise Refused("INVKEY" if request.signature is not None else "PODEXT", wrong if tribes else "")
         if not senders and not is_loopback(request.peer):
             flood = self._flood.judge(request.peer)
             if flood is not None:

@@ -256,7 +256,7 @@ class SenderTests(InMemory):
         self.assertEqual(self.ask(abroad).num, -10)
         self.assertEqual(self.ask(message(source=Source("edgar", oce="FFFF"))).num, -1)
         self.assertEqual(self.ask(evolve(abroad, source=Source("x", oce=SETTINGS.tribes[1].key)), peer="198.51.100.1",
-                                  signature=sign(b"s" * 32, self.clock.seconds(), b"")).num, -14)
+                                  signature=sign(b"s" * 32, self.clock.seconds(), b"")).num, -10)
         stolen = evolve(abroad, source=Source("x", oce=SETTINGS.tribes[1].key))
         self.assertEqual(self.ask(stolen, peer="198.51.100.1",
                                   signature=sign(b"s" * 32, self.clock.seconds(), octets(stolen))).num, -10)
