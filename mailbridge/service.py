@@ -10,13 +10,12 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
-from attrs import frozen
 from twisted.application.service import Service
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.mail.pop3 import IMailbox
@@ -34,17 +33,18 @@ from mailbridge.admin import control
 from mailbridge.admin.operations import Operations
 from mailbridge.admin.status import Facts
 from mailbridge.admin.supervision import supervisor
-from mailbridge.config import outlets, rooms
+from mailbridge.config import outlets, rooms, tribal
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
 from mailbridge.edge.delivery import UserDelivery
-from mailbridge.edge.listeners import Listener, Listeners
+from mailbridge.edge.listeners import Listeners
 from mailbridge.edge.mailbox import MaildropMailbox
 from mailbridge.edge.pop3 import POP3ServerFactory
 from mailbridge.edge.session import Sessions
 from mailbridge.edge.smtp_listener import SMTPServerFactory
 from mailbridge.edge.transport import CurrentTLS, implicit_tls
-from mailbridge.errors import StartError
+from mailbridge.edges import Edge, Edges
+from mailbridge.ocebridge import OCEBridge
 from mailbridge.queue.bounce import Bounce
 from mailbridge.randomness import BulkRandom
 from mailbridge.receiver import Receiver
@@ -56,18 +56,6 @@ from mailbridge.store.changes import Remember, User
 from mailbridge.store.sqlite import open_store
 from mailbridge.target.maildrop import Maildrop
 from mailbridge.waysout import Plans, WaysOut
-
-Factory = SMTPServerFactory | POP3ServerFactory
-
-
-@frozen
-class _Edge:
-    """What a listener is to be: its endpoint, implicit TLS or not, its settings, and what makes its factory."""
-
-    listen: str
-    tls: bool
-    settings: Any
-    make: Callable[[Any, bool], Factory]
 
 
 def _give_up(maildrop: Maildrop) -> None:
@@ -94,7 +82,7 @@ class Bridge(Service):
         self.started_at = 0.0
         self.listeners = Listeners(reactor)
         self._on_death = on_death
-        self._edges: dict[str, tuple[Listener, _Edge, Factory]] = {}
+        self._edges = Edges(self.listeners)
         self._closing: list[Callable[[], object]] = []
 
     # --- the start ----------------------------------------------------------------------------------------------------
@@ -109,13 +97,15 @@ class Bridge(Service):
         )
         try:
             self._build()
-            self._listen()
+            self._edges.open(self._wanted())
             self._control = control.listen(self.reactor, config.state, self.operations.run)
         except BaseException:
             self._give_back()
             raise
         self.sessions.start()
         self.ways.start()
+        if self.oce is not None:
+            self.oce.start()
         little_room = room.warning(config.state, config.store.min_free)
         if little_room is not None:
             self._log.warn("{text}", text=little_room)
@@ -129,7 +119,9 @@ class Bridge(Service):
     def _build(self) -> None:
         config, reactor = self.config, self.reactor
         users = config.users
-        self.directory = Directory(users.domains, users.tag_separator, users.postmaster)
+        self.directory = Directory(
+            users.domains, users.tag_separator, users.postmaster, tribal.member_domain(config)
+        )
         self.directory.replace(self.store.people_now())
         self._closing.append(self.store.watch("people", self._people_changed))
         self.table = Table(
@@ -146,9 +138,9 @@ class Bridge(Service):
         self.throttle = Throttle(reactor.seconds, config.limits.wrong_passwords)
         pool = BoundedPool(reactor)
         self._closing.append(pool.stop)
-        checker = Checker(self.directory, pool, VerifiedLogins(os.urandom(KEY_SIZE), reactor.seconds))
+        self.checker = Checker(self.directory, pool, VerifiedLogins(os.urandom(KEY_SIZE), reactor.seconds))
         self.login = Login(
-            Portal(Realm(self.directory, self._delivery_for, self._mailbox_for), [checker]), self.throttle,
+            Portal(Realm(self.directory, self._delivery_for, self._mailbox_for), [self.checker]), self.throttle,
             config.hostname, os.urandom, ScramVerifiers(self.directory, self._kept_secret("scram")),
             self.directory.keeps_secrets,
         )
@@ -156,11 +148,37 @@ class Bridge(Service):
         self.receiver = Receiver(config, reactor, self.table, self.intake, self.throttle)
         self._closing.append(self.receiver.stop)
         self.receiver.follow(config, self.receiver.make(config))
-        self.ways = WaysOut(config, reactor, self.store, self.table, self.bounce, self.receiver.journal)
+        self.oce = self._make_oce(config)
+        self._route_oce()
+        others = self.oce.targets if self.oce is not None else {}
+        self.ways = WaysOut(config, reactor, self.store, self.table, self.bounce, self.receiver.journal, others)
         self.operations = Operations(
-            self.store, self.directory, self.table, pool, reactor.seconds, self._trusts, self.ways.numbers.upcoming,
-            self,
+            self.store, self.directory, self.table, pool, reactor.seconds, self._edges.trusts,
+            self.ways.numbers.upcoming, lambda: self.oce, self,
         )
+
+    def _make_oce(self, config: Config) -> OCEBridge | None:
+        """What `[oce]` asks for. Raises StartError."""
+        if config.oce is None:
+            return None
+        return OCEBridge(
+            config, self.reactor, self.store, self.directory, self.checker, self.throttle, os.urandom,
+            SystemRandom().random, self._kept_secret("oce"), self.table.follow_oce,
+        )
+
+    def _route_oce(self) -> None:
+        """Let the router and the intake know the OCE that there is."""
+        self.table.follow_oce(self.oce.way if self.oce is not None else None)
+        self.intake.checks = {self.oce.target.name: self.oce.target.check} if self.oce is not None else {}
+
+    def _replace_oce(self, new: OCEBridge | None) -> None:
+        """Another `[oce]` takes over; what waits for the OCE waits on."""
+        old, self.oce = self.oce, new
+        self._edges.close(tribal.PLACE)
+        self._route_oce()
+        ended = old.stop() if old is not None else succeed(None)
+        if new is not None:
+            ended.addBoth(lambda _: new.start())
 
     def _kept_secret(self, name: str) -> bytes:
         """32 random octets that stay the same over restarts."""
@@ -191,23 +209,29 @@ class Bridge(Service):
         options = certificate.load_context(new.tls.certificate, new.tls.key) if new.tls is not None else None
         rules, submission = rooms.routing_rules(new), rooms.submission_rules(new)
         plans, receiver = Plans.make(new), self.receiver.make(new)
+        oce = self._make_oce(new) if new.oce != old.oce else self.oce
         changed = [key for key in _RESTART_ONLY if getattr(old, key) != getattr(new, key)]
         notes = [f"{key} changes only with a restart" for key in changed]
         if (old.tls is None) != (new.tls is None):
             notes.append("[tls] comes or goes only with a restart")
 
         self.config = new
-        self.directory.reconfigure(new.users.domains, new.users.tag_separator, new.users.postmaster)
-        self.table.reconfigure(rules, (), rooms.ways_out(new), outlets.claims(new))
+        users = new.users
+        self.directory.reconfigure(
+            users.domains, users.tag_separator, users.postmaster, tribal.member_domain(new)
+        )
+        self.table.reconfigure(rules, (), rooms.ways_out(new), outlets.claims(new), oce.way if oce else None)
         self.intake.limits = self.sessions.limits = new.limits
         self.intake.rules = submission
         self.bounce.settings = rooms.bounce_settings(new)
         self.receiver.follow(new, receiver)
-        self.ways.follow(new, plans, self.receiver.journal)
+        self.ways.follow(new, plans, self.receiver.journal, oce.targets if oce is not None else {})
         self.throttle.allowed = new.limits.wrong_passwords
         if self.tls is not None and options is not None:
             self.tls.options = options
-        return notes + self._follow_listeners()
+        if oce is not self.oce:
+            self._replace_oce(oce)
+        return notes + self._edges.follow(self._wanted())
 
     def facts(self) -> Facts:
         """What `mailbridge status` is told."""
@@ -230,13 +254,6 @@ class Bridge(Service):
         assert self.config.tls is not None
         return certificate.read(self.config.tls.certificate)
 
-    def _trusts(self, place: str, client: str) -> bool:
-        """Whether a client needs no login at a listener."""
-        return any(
-            factory.settings.clients.allows(client) for name, (_, _, factory) in self._edges.items()
-            if name == place and isinstance(factory, SMTPServerFactory)
-        )
-
     def _look_at_certificate(self) -> None:
         """Say in the log, at the start and once a day, that the certificate is about to expire."""
         if self.config.tls is not None:
@@ -251,18 +268,20 @@ class Bridge(Service):
 
     # --- listeners ----------------------------------------------------------------------------------------------------
 
-    def _wanted(self) -> dict[str, _Edge]:
+    def _wanted(self) -> dict[str, Edge]:
         """Every listener that the configuration asks for, by its place."""
-        config = self.config
-        wanted: dict[str, _Edge] = {}
+        config, tls = self.config, self.tls
+        wrap = None if tls is None else partial(implicit_tls, tls)
+        wanted: dict[str, Edge] = {}
         for place, smtp in rooms.smtp_places(config):
-            wanted[place] = _Edge(smtp.listen, smtp.tls, rooms.smtp_settings(config, place, smtp), self._smtp_factory)
+            settings: Any = rooms.smtp_settings(config, place, smtp)
+            wanted[place] = Edge(smtp.listen, smtp.tls, settings, self._smtp_factory, wrap)
         for place, pop3 in rooms.pop3_places(config):
-            wanted[place] = _Edge(pop3.listen, pop3.tls, rooms.pop3_settings(config, pop3), self._pop3_factory)
+            wanted[place] = Edge(pop3.listen, pop3.tls, rooms.pop3_settings(config, pop3), self._pop3_factory, wrap)
         if config.receiver.listens:
             settings = rooms.receiver_settings(config, self.receiver.hosts)
-            wanted[rooms.RECEIVER] = _Edge(config.receiver.listen, False, settings, self._receiver_factory)
-        return wanted
+            wanted[rooms.RECEIVER] = Edge(config.receiver.listen, False, settings, self._receiver_factory)
+        return {**wanted, **self.oce.edges(tls)} if self.oce is not None else wanted
 
     def _smtp_factory(self, settings: Any, implicit: bool) -> SMTPServerFactory:
         return self.receiver.introduce(SMTPServerFactory(
@@ -277,37 +296,6 @@ class Bridge(Service):
     def _pop3_factory(self, settings: Any, implicit: bool) -> POP3ServerFactory:
         return POP3ServerFactory(settings, self.sessions, self.reactor, os.urandom, self.login, self.tls, implicit)
 
-    def _listen(self) -> None:
-        for place, edge in self._wanted().items():
-            self._open(place, edge)
-
-    def _open(self, place: str, edge: _Edge) -> None:
-        factory = edge.make(edge.settings, edge.tls)
-        outer: IProtocolFactory = factory
-        if edge.tls:
-            if self.tls is None:
-                raise StartError(f"{place}: tls = true needs a [tls] table with certificate and key")
-            outer = implicit_tls(self.tls, factory)
-        self._edges[place] = (self.listeners.open(place, edge.listen, outer), edge, factory)
-
-    def _follow_listeners(self) -> list[str]:
-        """Open, close and adjust listeners as the configuration now has them; notes on those that could not open."""
-        notes = []
-        wanted = self._wanted()
-        for place, (listener, edge, factory) in list(self._edges.items()):
-            new = wanted.get(place)
-            if new is not None and (new.listen, new.tls) == (edge.listen, edge.tls):
-                factory.settings = new.settings
-            else:
-                self.listeners.close(listener)
-                del self._edges[place]
-        for place in wanted.keys() - self._edges.keys():
-            try:
-                self._open(place, wanted[place])
-            except StartError as error:
-                notes.append(str(error))
-        return notes
-
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def stopService(self) -> Deferred[Any]:
@@ -316,7 +304,8 @@ class Bridge(Service):
         drained = self.sessions.goodbye()
         drained.addTimeout(DRAIN_SECONDS, self.reactor).addErrback(lambda _: None)
         silent: Deferred[Any] = maybeDeferred(self._control.stopListening)
-        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent, self.ways.stop()]
+        talking = self.oce.stop() if self.oce is not None else succeed(None)
+        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent, talking, self.ways.stop()]
         return DeferredList(quiet).addCallback(lambda _: self._give_back())
 
     def _give_back(self) -> Deferred[None]:

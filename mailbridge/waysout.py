@@ -7,7 +7,7 @@ their end, and what waits for a changed one is tried at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from random import SystemRandom
 from typing import Any
@@ -32,6 +32,7 @@ from mailbridge.target.mx import MailExchangers
 from mailbridge.target.relay import Relay, RelayPlan
 
 OWNER_SIZE = 16
+NOTHING: Mapping[str, ITarget] = {}
 
 
 class _SystemResolver:
@@ -70,7 +71,8 @@ class Plans:
 class WaysOut:
     """Targets by name, and the runner that attempts what waits for them. `reactor` is Twisted's.
 
-    `journal`, where there is one, hears of each recipient of the applications and of the forward server.
+    `others` are targets that somebody else opens and closes. `journal`, where there is one, hears of each recipient of
+    the applications and of the forward server.
     """
 
     _log = Logger()
@@ -83,6 +85,7 @@ class WaysOut:
         router: IRouter,
         bounce: IBounce,
         journal: Journal | None = None,
+        others: Mapping[str, ITarget] = NOTHING,
     ) -> None:
         random = SystemRandom()
         self._config = config
@@ -90,6 +93,7 @@ class WaysOut:
         self._store = store
         self._bounce = bounce
         self._journal = journal
+        self._others = others
         self._started = False
         self._exchangers = MailExchangers(
             _SystemResolver(), reactor, random.shuffle, rooms.own_names(config),
@@ -130,12 +134,16 @@ class WaysOut:
             *(application.close() for application in self._applications.values()),
         ]))
 
-    def follow(self, config: Config, plans: Plans, journal: Journal | None = None) -> None:
+    def follow(self, config: Config, plans: Plans, journal: Journal | None = None,
+               others: Mapping[str, ITarget] = NOTHING) -> None:
         """Work by a new configuration, of which `plans` were made."""
         old, self._config = self._config, config
         self._journal = journal
+        renewed = [name for name, target in others.items() if self._others.get(name) is not target]
+        self._others = others
         self.runner.schedule = rooms.schedule(config)
-        changed = self._follow_relays(old, plans.relays) + self._follow_applications(old, plans.applications)
+        changed = [*self._follow_relays(old, plans.relays), *self._follow_applications(old, plans.applications),
+                   *renewed]
         self._show()
         for name in changed:
             self.runner.kick(target=name).addErrback(
@@ -192,6 +200,7 @@ class WaysOut:
         self._targets.clear()
         self._targets.update(self._relays)
         self._targets.update(self._applications)
+        self._targets.update(self._others)
         if journal is not None:
             for name in (*self._applications, RELAY + FORWARD):
                 if name in self._targets:

@@ -29,7 +29,7 @@ _MODULES = {
                      "oce.embedded.passwords", "oce.embedded.records", "oce.embedded.site"), ADAPTERS),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector",
                      "oce.aside", "oce.pullinfo"), ADAPTERS),
-    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver"), ASSEMBLY),
+    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver", "ocebridge", "edges"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

@@ -13,6 +13,7 @@ from mailbridge.address import NULL, Address
 from mailbridge.admin import names, status
 from mailbridge.admin.arguments import Arguments
 from mailbridge.admin.messages import Kind, OperationError, usage
+from mailbridge.admin.oce import OCEOperations, OCESide
 from mailbridge.admin.people import PeopleOperations
 from mailbridge.admin.queue import QueueOperations
 from mailbridge.admin.status import Alarm, Facts
@@ -49,7 +50,7 @@ class Operations:
     """The table of commands.
 
     `trusts(listener, client)` says whether a client needs no login there, `upcoming()` which number the next job of an
-    application gets. `service` is None while no bridge runs.
+    application gets, `oce()` is the bridge's side of the OCE. `service` is None while no bridge runs.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Operations:
         seconds: Callable[[], float],
         trusts: Callable[[str, str], bool],
         upcoming: Callable[[], int],
+        oce: Callable[[], OCESide | None],
         service: Service | None = None,
     ) -> None:
         self._store = store
@@ -72,6 +74,7 @@ class Operations:
         self._service = service
         people = PeopleOperations(store, directory, pool, seconds)
         self._queue = queue = QueueOperations(store, seconds)
+        tribe = OCEOperations(store, oce)
         self.commands: dict[str, Operation] = {
             "user add": people.add,
             "user list": people.list_users,
@@ -93,6 +96,11 @@ class Operations:
             "queue reroute": queue.reroute,
             "queue pause": queue.pause,
             "queue resume": queue.resume,
+            "oce register": tribe.register,
+            "oce pullinfo": tribe.pullinfo,
+            "oce release": tribe.release,
+            "oce applications": tribe.applications,
+            "oce approve": tribe.approve,
             "route": self._route,
             "status": self._status,
             "reload": self._reload,

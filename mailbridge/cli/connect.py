@@ -10,19 +10,26 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from random import random
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from mailbridge.accounts.checkers import Checker
 from mailbridge.accounts.pool import BoundedPool
+from mailbridge.accounts.throttle import Throttle
+from mailbridge.accounts.verified import KEY_SIZE, VerifiedLogins
 from mailbridge.admin.call import NotRunning, call
 from mailbridge.admin.control import socket_path
 from mailbridge.admin.operations import Operations
 from mailbridge.cli.loop import run_reactor
-from mailbridge.config import outlets, rooms
+from mailbridge.config import outlets, rooms, tribal
 from mailbridge.config.model import Config
 from mailbridge.edge.hostnames import HostNames
 from mailbridge.errors import StartError, StoreError
+from mailbridge.interfaces import IStore
+from mailbridge.oce.embedded.records import KEY
+from mailbridge.ocebridge import OCEBridge
 from mailbridge.routing.access import AccessList
 from mailbridge.routing.clients import NO_HOSTS
 from mailbridge.routing.directory import Directory
@@ -62,23 +69,38 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
         config.state, reactor, database=config.store.url.removeprefix("sqlite:"), min_free=config.store.min_free,
         on_death=died.errback,
     )
+    oce: OCEBridge | None = None
     pool = BoundedPool(reactor)
     interrupted = reactor.addSystemEventTrigger("during", "shutdown", pool.stop)  # else its threads outlive Ctrl-C
     try:
         users = config.users
-        directory = Directory(users.domains, users.tag_separator, users.postmaster)
+        directory = Directory(users.domains, users.tag_separator, users.postmaster, tribal.member_domain(config))
         directory.replace(store.people_now())
-        table = Table(rooms.routing_rules(config), directory, (), rooms.ways_out(config), outlets.claims(config))
+        table = Table(rooms.routing_rules(config), directory, (), rooms.ways_out(config), outlets.claims(config),
+                      None if config.oce is None else tribal.way(config.oce, store.recall(KEY) or ""))
         if command == "route":
             await HostNames(reactor.nameResolver, reactor, table.follow_hosts).follow(outlets.host_names(config))
         numbers = JobNumbers(store, outlets.first_number(config))
-        operations = Operations(store, directory, table, pool, time.time, trusted_clients(config), numbers.upcoming)
+        if command.startswith("oce ") and config.oce is not None:
+            oce = _oce(config, reactor, store, directory, pool)
+            await oce.load()
+        operations = Operations(store, directory, table, pool, time.time, trusted_clients(config), numbers.upcoming,
+                                lambda: oce)
         return await operations.run(command, arguments)
     finally:
+        if oce is not None:
+            await oce.stop()
         reactor.removeSystemEventTrigger(interrupted)
         pool.stop()
         died.addErrback(lambda failure: failure.trap(StoreError))
         await store.close()
+
+
+def _oce(config: Config, reactor: Any, store: IStore, directory: Directory, pool: BoundedPool) -> OCEBridge:
+    """The bridge's side of the OCE, which is not started."""
+    checker = Checker(directory, pool, VerifiedLogins(os.urandom(KEY_SIZE), reactor.seconds))
+    throttle = Throttle(reactor.seconds, config.limits.wrong_passwords)
+    return OCEBridge(config, reactor, store, directory, checker, throttle, os.urandom, random, b"", lambda way: None)
 
 
 def refuse_foreign_root(state: Path, user: int) -> None:

@@ -29,7 +29,10 @@ from mailbridge.cli import (
     demo,
     historic,
     importreg,
+    oce,
+    pullinfo,
     queue,
+    register,
     reload,
     restart,
     route,
@@ -46,7 +49,7 @@ from mailbridge.cli.options import EX_USAGE, CommandParser, warn
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 
 COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send, importreg,
-            settings, set, start, stop, restart)
+            settings, set, start, stop, restart, register, pullinfo, oce)
 EX_FAILED = 1
 EX_CONFIG = 78
 EX_INTERRUPTED = 130

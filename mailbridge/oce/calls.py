@@ -72,7 +72,8 @@ class Answer:
         return "".join(each if each.isprintable() else " " for each in text[:_LONGEST_WORDS]).strip()
 
     def __str__(self) -> str:
-        return codes.text(self.num, self.id) + (f" ({self.words})" if self.words else "")
+        said = codes.text(self.num, self.id)
+        return said if not self.words or self.words in said else f"{said} ({self.words})"
 
 
 def read_answer(value: Json) -> Answer:

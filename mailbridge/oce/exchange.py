@@ -68,6 +68,14 @@ class Place:
     trust: Trust = Trust()
     cleartext: bool = False
 
+    @property
+    def host(self) -> str:
+        """The host in the URL, empty when there is none."""
+        try:
+            return urlsplit(self.url).hostname or ""
+        except ValueError:
+            return ""
+
     def fault(self) -> str | None:
         """What is wrong with the URL, None when nothing is."""
         try:

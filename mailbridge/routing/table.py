@@ -92,6 +92,11 @@ class Table:
         self._generation = self._directory.generation
         self._answers.clear()
 
+    def follow_oce(self, oce: OCEWay | None) -> None:
+        """Take what the OCE is by now; its own key is known only when it runs."""
+        self._oce = oce
+        self._answers.clear()
+
     def follow_hosts(self, hosts: Hosts) -> None:
         """Take what the host names on client lists mean by now."""
         self._applications.hosts = hosts

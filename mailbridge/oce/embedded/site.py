@@ -14,14 +14,15 @@ from typing import Any
 
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
-from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
 
 from mailbridge.edge.session import Session, Sessions
+from mailbridge.edge.transport import CurrentTLS
 from mailbridge.limits import Limits
 from mailbridge.oce.embedded.sender import HEADER, Request
 from mailbridge.oce.embedded.settings import OCESettings
@@ -269,16 +270,19 @@ class OCEFactory(ServerFactory):
 
 @implementer(IOpenSSLServerConnectionCreator)
 class AskingTLS:
-    """TLS that asks the client for a certificate and takes any: whose it is, is compared with the pin of a tribe.
+    """TLS that asks the client for a certificate and takes any: whose it is, is compared with the pin of a tribe."""
 
-    `options` may be replaced when the certificate is renewed.
-    """
-
-    def __init__(self, options: CertificateOptions) -> None:
-        self.options = options
+    def __init__(self, tls: CurrentTLS) -> None:
+        self._tls = tls
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
         """See IOpenSSLServerConnectionCreator."""
-        connection = SSL.Connection(self.options.getContext(), None)
+        connection = SSL.Connection(self._tls.options.getContext(), None)
         connection.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         return connection
+
+
+def asking_tls(tls: CurrentTLS, factory: IProtocolFactory) -> IProtocolFactory:
+    """`factory` behind TLS that asks for a certificate."""
+    wrapped: IProtocolFactory = TLSMemoryBIOFactory(AskingTLS(tls), False, factory)
+    return wrapped
