@@ -14,14 +14,14 @@ from typing import Any
 
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
-from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.web import http
-from zope.interface import implementer
 
 from mailbridge.edge.session import Session, Sessions
+from mailbridge.edge.transport import CurrentTLS
 from mailbridge.limits import Limits
 from mailbridge.oce.embedded.sender import HEADER, Request
 from mailbridge.oce.embedded.settings import OCESettings
@@ -267,18 +267,14 @@ class OCEFactory(ServerFactory):
         return self.sessions.goodbye()
 
 
-@implementer(IOpenSSLServerConnectionCreator)
-class AskingTLS:
+class AskingTLS(CurrentTLS):
     """TLS that asks the client for a certificate and takes any: whose it is, is compared with the pin of a tribe.
 
     `options` may be replaced when the certificate is renewed.
     """
 
-    def __init__(self, options: CertificateOptions) -> None:
-        self.options = options
-
-    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
-        """See IOpenSSLServerConnectionCreator."""
-        connection = SSL.Connection(self.options.getContext(), None)
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A server connection that asks."""
+        connection = super().serverConnectionForTLS(protocol)
         connection.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         return connection
