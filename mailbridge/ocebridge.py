@@ -17,7 +17,7 @@ from mailbridge.accounts.throttle import Throttle
 from mailbridge.address import Address
 from mailbridge.config import rooms, tribal
 from mailbridge.config.model import Config, OCESettings
-from mailbridge.edge.transport import CurrentTLS
+from mailbridge.edge.transport import CurrentTLS, implicit_tls
 from mailbridge.edges import Edge
 from mailbridge.interfaces import IStore, ITarget
 from mailbridge.oce import codes
@@ -29,7 +29,7 @@ from mailbridge.oce.dialect import Registration
 from mailbridge.oce.embedded.oce import EmbeddedOCE
 from mailbridge.oce.embedded.passwords import Passwords
 from mailbridge.oce.embedded.sender import Request
-from mailbridge.oce.embedded.site import OCEFactory, asking_tls
+from mailbridge.oce.embedded.site import AskingTLS, OCEFactory
 from mailbridge.oce.exchange import Exchange
 from mailbridge.oce.pullinfo import PullInfo, pullinfo
 from mailbridge.oce.seen import Seen
@@ -42,6 +42,7 @@ from mailbridge.target.oce import OCETarget
 
 NAME = "mailbridge"
 EMBEDDED = "embedded"
+DRAIN_SECONDS = 5.0
 
 
 class Inside:
@@ -76,6 +77,7 @@ class OCEBridge:
         self._own_key = self.settings.key or ""
         self.embedded: EmbeddedOCE | None = None
         self._exchange: Exchange | None = None
+        self._served: OCEFactory | None = None
         if self.settings.embedded:
             self._passwords = Passwords(checker, throttle)
             self._peerings = tribal.peerings(self.settings, reactor)
@@ -116,12 +118,13 @@ class OCEBridge:
         oce = self.embedded
         if oce is None:
             return {}
-        wrap = None if tls is None else partial(asking_tls, tls)
+        wrap = None if tls is None else partial(implicit_tls, AskingTLS(tls))
         return {tribal.PLACE: Edge(self.settings.listen, self.settings.tls, oce.settings, self._factory, wrap)}
 
     def _factory(self, settings: Any, _tls: bool) -> OCEFactory:
         assert self.embedded is not None
-        return OCEFactory(self.embedded.answer, settings, self._reactor)
+        self._served = OCEFactory(self.embedded.answer, settings, self._reactor)
+        return self._served
 
     def start(self) -> None:
         """Begin; the embedded OCE first, as the client speaks with it."""
@@ -153,8 +156,15 @@ class OCEBridge:
         await self._store.commit(Remember(APP_KEY, key))
 
     def stop(self) -> Deferred[Any]:
-        """End what is under way; what waits stays."""
+        """Answer what was asked, then end what is under way; what waits stays."""
         self._seen.stop()
+        if self._served is None:
+            return self._end()
+        drained = self._served.stop()
+        drained.addTimeout(DRAIN_SECONDS, self._reactor).addErrback(lambda _: None)
+        return drained.addCallback(lambda _: self._end())
+
+    def _end(self) -> Deferred[Any]:
         ending: list[Deferred[Any]] = [self.collector.stop(), self.target.close(), self._aside.close()]
         if self._exchange is not None:
             ending.append(self._exchange.close())

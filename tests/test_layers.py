@@ -26,10 +26,11 @@ _MODULES = {
                      "clock", "message.header", "interfaces", "niceness", "randomness", "routing.route",
                      "store.changes", "store.users"), VALUES),
     **dict.fromkeys(("oce.seen", "oce.embedded.federation", "oce.embedded.mailboxes", "oce.embedded.oce",
-                     "oce.embedded.passwords", "oce.embedded.records", "oce.embedded.site"), ADAPTERS),
+                     "oce.embedded.passwords", "oce.embedded.records", "oce.embedded.site",
+                     "oce.embedded.house"), ADAPTERS),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector",
                      "oce.aside", "oce.pullinfo"), ADAPTERS),
-    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver", "ocebridge", "edges"), ASSEMBLY),
+    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver", "ocebridge", "ocealone", "edges"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

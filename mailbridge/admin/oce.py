@@ -1,112 +1,76 @@
-"""The operator's commands about the OCE: registration, how it stands, going on after a KILL, approvals."""
+"""What the operator asks of an embedded OCE: its applications, their approval and values, and who wants to be a member.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, Protocol
-
-from attrs import asdict
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from mailbridge.admin.arguments import Arguments
-from mailbridge.admin.messages import Kind, OperationError
-from mailbridge.admin.plain import plain
-from mailbridge.errors import MailbridgeError
-from mailbridge.interfaces import IStore
-from mailbridge.oce.calls import Answer
-from mailbridge.oce.client import Stopped
-from mailbridge.oce.embedded.deeds import Refused
+from mailbridge.admin.messages import Kind, OperationError, usage
 from mailbridge.oce.embedded.oce import EmbeddedOCE
-from mailbridge.oce.exchange import ExchangeError
-from mailbridge.oce.pullinfo import PullInfo
-from mailbridge.routing.route import OCE
-
-Record = dict[str, Any]
-_NONE = "there is no [oce] in the configuration"
-
-
-class OCESide(Protocol):
-    """What is asked of the bridge's side of the OCE (`mailbridge.ocebridge`)."""
-
-    embedded: EmbeddedOCE | None
-
-    async def register(self, member: str, password: str) -> Answer:
-        """Raises ExchangeError, Stopped, Refused."""
-
-    def pullinfo(self, waiting: int) -> PullInfo:
-        """How it stands."""
-
-    def release(self) -> bool:
-        """Whether there was a KILL."""
+from mailbridge.oce.embedded.registry import DEFAULT, Application
 
 
 class OCEOperations:
-    """`oce()` is None where there is no OCE."""
+    """The commands, to be added to those of `admin.operations`."""
 
-    def __init__(self, store: IStore, oce: Callable[[], OCESide | None]) -> None:
-        self._store = store
+    def __init__(self, oce: Callable[[], EmbeddedOCE]) -> None:
+        """`oce()` raises OperationError where there is none."""
         self._oce = oce
+        self.commands: dict[str, Callable[[Arguments], Awaitable[Any]]] = {
+            "oce applications": self.applications,
+            "oce approve": self.approve,
+            "oce enrol": self.enrol,
+            "oce requests": self.requests,
+            "oce forget": self.forget,
+        }
 
-    async def register(self, arguments: Arguments) -> Record:
-        """`oce register`: `member` and his `password`."""
-        member, password = arguments.text("member"), arguments.text("password")
+    async def applications(self, arguments: Arguments) -> list[dict[str, Any]]:
+        """`oce applications`: every application, without its key."""
         arguments.end()
-        try:
-            answer = await self._needed().register(member, password)
-        except Refused as refused:
-            answer = refused.answer
-        except (ExchangeError, Stopped) as error:
-            raise OperationError(Kind.FAILED, str(error)) from None
-        if not answer.succeeded:
-            raise OperationError(Kind.FAILED, f"the OCE refused: {plain(str(answer), 300)}")
-        return {"answer": plain(str(answer), 300)}
+        return [_told(each) for each in self._oce().registry.all]
 
-    async def pullinfo(self, arguments: Arguments) -> Record:
-        """`oce pullinfo`: how the bridge and its OCE stand."""
+    async def approve(self, arguments: Arguments) -> list[dict[str, Any]]:
+        """`oce approve`: application (number, AppId or AppId/member), approved (default true)."""
+        name, approved = arguments.text("application"), arguments.optional_flag("approved")
         arguments.end()
-        waiting = sum(lane.waiting for lane in await self._store.lanes() if lane.target == OCE)
-        info = self._needed().pullinfo(waiting)
-        return {**info.values(), "lines": info.lines()}
+        return _found(name, await self._oce().approve(name, approved is not False))
 
-    async def release(self, arguments: Arguments) -> Record:
-        """`oce release`: go on after the OCE told us to stop."""
+    async def enrol(self, arguments: Arguments) -> list[dict[str, Any]]:
+        """`oce enrol`: application, member (without one: the default), values as `field=value` texts."""
+        name, member = arguments.text("application"), arguments.optional_text("member")
+        texts = arguments.texts("values")
         arguments.end()
-        return {"released": self._needed().release()}
+        if not all("=" in text for text in texts):
+            raise usage("values must be written as field=value")
+        values = {field: value for field, _, value in (text.partition("=") for text in texts)}
+        user = self._oce().member(member) if member is not None else None
+        if member is not None and user is None:
+            raise OperationError(Kind.CONFLICT, f"there is no member {member[:80]!r}")
+        return _found(name, await self._oce().enrol(name, DEFAULT if user is None else user.name, values))
 
-    async def applications(self, arguments: Arguments) -> Record:
-        """`oce applications`: those of the embedded OCE, and who asked to become a member."""
+    async def requests(self, arguments: Arguments) -> list[dict[str, Any]]:
+        """`oce requests`: who asked to become a member. `user add` makes him one."""
         arguments.end()
-        oce = self._own()
-        requests = {login: json.loads(text) for login, text in (await oce.requests()).items()}
-        return {"applications": [_shown(each) for each in oce.registry.all], "requests": requests}
+        return [json.loads(text) for text in (await self._oce().requests()).values()]
 
-    async def approve(self, arguments: Arguments) -> Record:
-        """`oce approve`: `name` of an application, and `approved`, false to take it back."""
-        name, approved = arguments.text("name"), arguments.optional_flag("approved") is not False
+    async def forget(self, arguments: Arguments) -> dict[str, Any]:
+        """`oce forget`: login of a request that was dealt with."""
+        login = arguments.text("login")
         arguments.end()
-        try:
-            found = await self._own().approve(name, approved)
-        except MailbridgeError as error:
-            raise OperationError(Kind.FAILED, str(error)) from None
-        if not found:
-            raise OperationError(Kind.CONFLICT, f"there is no application {plain(name, 80)!r}; `mailbridge oce "
-                                                "applications` shows all")
-        return {"applications": [_shown(each) for each in found]}
-
-    def _needed(self) -> OCESide:
-        oce = self._oce()
-        if oce is None:
-            raise OperationError(Kind.CONFLICT, _NONE)
-        return oce
-
-    def _own(self) -> EmbeddedOCE:
-        oce = self._needed().embedded
-        if oce is None:
-            raise OperationError(Kind.CONFLICT, "the OCE is another program: approve applications there")
-        return oce
+        await self._oce().forget_request(login)
+        return {"login": login}
 
 
-def _shown(application: Any) -> Record:
-    record = asdict(application)
-    del record["digest"]
-    return record
+def _found(name: str, applications: tuple[Application, ...]) -> list[dict[str, Any]]:
+    if not applications:
+        raise OperationError(Kind.CONFLICT, f"there is no application {name[:80]!r}")
+    return [_told(each) for each in applications]
+
+
+def _told(each: Application) -> dict[str, Any]:
+    return {"number": each.number, "app_id": each.app_id, "name": each.name, "member": each.member,
+            "approved": each.approved, "multiuser": each.multiuser,
+            "values": {whose: dict(values) for whose, values in each.values.items()}}

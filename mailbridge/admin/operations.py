@@ -13,7 +13,7 @@ from mailbridge.address import NULL, Address
 from mailbridge.admin import names, status
 from mailbridge.admin.arguments import Arguments
 from mailbridge.admin.messages import Kind, OperationError, usage
-from mailbridge.admin.oce import OCEOperations, OCESide
+from mailbridge.admin.oceside import OCESide, OCESideOperations
 from mailbridge.admin.people import PeopleOperations
 from mailbridge.admin.queue import QueueOperations
 from mailbridge.admin.status import Alarm, Facts
@@ -74,7 +74,6 @@ class Operations:
         self._service = service
         people = PeopleOperations(store, directory, pool, seconds)
         self._queue = queue = QueueOperations(store, seconds)
-        tribe = OCEOperations(store, oce)
         self.commands: dict[str, Operation] = {
             "user add": people.add,
             "user list": people.list_users,
@@ -96,11 +95,7 @@ class Operations:
             "queue reroute": queue.reroute,
             "queue pause": queue.pause,
             "queue resume": queue.resume,
-            "oce register": tribe.register,
-            "oce pullinfo": tribe.pullinfo,
-            "oce release": tribe.release,
-            "oce applications": tribe.applications,
-            "oce approve": tribe.approve,
+            **OCESideOperations(store, oce).commands,
             "route": self._route,
             "status": self._status,
             "reload": self._reload,

@@ -70,7 +70,8 @@ class Found:
     """One message that an OCE had for us, as a mail.
 
     `key` makes a repeat recognisable, `msg_key` is what the OCE calls it (empty: it cannot be acknowledged). `member`
-    is for whom it is, `sender` empty for mail that nobody may answer by itself. `fault` says why it could not be read; then the mail is a report of that.
+    is for whom it is, `sender` empty for mail that nobody may answer by itself. `fault` says why it could not be read;
+    then the mail is a report of that.
     """
 
     mail: bytes = field(repr=False)
@@ -171,7 +172,8 @@ def _found(values: Mapping[str, Json], task: Open) -> Found:
         return _unreadable(values, f"a fault of mailbridge itself: {type(error).__name__}", task.date)
     msg_key = _msg_key(values)
     automatic = sender.local.casefold() == _DAEMON  # nobody to answer
-    return Found(mail, "" if automatic else sender.text, name, msg_key, f"{message.source.oce.casefold()}:{msg_key or _digest(values)}")
+    key = f"{message.source.oce.casefold()}:{msg_key or _digest(values)}"
+    return Found(mail, "" if automatic else sender.text, name, msg_key, key)
 
 
 def _unreadable(values: Mapping[str, Json], fault: str, date: str) -> Found:

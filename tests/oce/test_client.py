@@ -207,8 +207,9 @@ class MannersTests(SynchronousTestCase):
     def test_kill(self) -> None:
         """After KILL nothing is sent, also not by who waited already, until the operator releases it."""
         world = OCEWorld(interval=1.0)
-        world.exchange.answers = [answer(-13, "stop")]
+        world.exchange.answers = [None]
         first, second = (Deferred.fromCoroutine(world.client.push(PUSH)) for _ in range(2))
+        world.exchange.running[0].callback(strictjson.write(answer(-13, "stop")))
         self.assertEqual(world.result(first).num, -13)
         world.clock.advance(5)
         self.assertRaises(Stopped, world.result, second)

@@ -47,7 +47,7 @@ from mailbridge.oce.seen import Seen
 from mailbridge.oce.usds import USDS
 from mailbridge.queue.schedule import Schedule
 from mailbridge.routing.access import AccessList
-from mailbridge.store.changes import Accept, Message
+from mailbridge.store.changes import Accept, Message, User
 
 LARGE = 256 * KIB
 THREADS = 2
@@ -262,6 +262,10 @@ class EmbeddedOCE:
         for application in self.registry.named(name):
             await self._keep(evolve(application, values={**application.values, member: dict(values)}))
         return self.registry.named(name)
+
+    def member(self, name: str) -> User | None:
+        """The member of that name."""
+        return self._members.login(name)
 
     def requests(self) -> Deferred[dict[str, str]]:
         """Who asked to become a member: JSON texts by login."""

@@ -14,12 +14,11 @@ from typing import Any
 
 from OpenSSL import SSL, crypto
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.web import http
-from zope.interface import implementer
 
 from mailbridge.edge.session import Session, Sessions
 from mailbridge.edge.transport import CurrentTLS
@@ -268,21 +267,15 @@ class OCEFactory(ServerFactory):
         return self.sessions.goodbye()
 
 
-@implementer(IOpenSSLServerConnectionCreator)
-class AskingTLS:
-    """TLS that asks the client for a certificate and takes any: whose it is, is compared with the pin of a tribe."""
+class AskingTLS(CurrentTLS):
+    """TLS with the certificate in force that asks the client for one too and takes any: whose it is, is compared with
+    the pin of a tribe."""
 
     def __init__(self, tls: CurrentTLS) -> None:
         self._tls = tls
 
-    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
-        """See IOpenSSLServerConnectionCreator."""
-        connection = SSL.Connection(self._tls.options.getContext(), None)
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A server connection that asks."""
+        connection = self._tls.serverConnectionForTLS(protocol)
         connection.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         return connection
-
-
-def asking_tls(tls: CurrentTLS, factory: IProtocolFactory) -> IProtocolFactory:
-    """`factory` behind TLS that asks for a certificate."""
-    wrapped: IProtocolFactory = TLSMemoryBIOFactory(AskingTLS(tls), False, factory)
-    return wrapped

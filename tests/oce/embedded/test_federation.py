@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailbridge import certificate
 from mailbridge.edge.clienttls import Trust
-from mailbridge.edge.transport import implicit_tls
+from mailbridge.edge.transport import CurrentTLS, implicit_tls
 from mailbridge.oce import strictjson, usds
 from mailbridge.oce.calls import Answer, items, read_answer, write_answer
 from mailbridge.oce.embedded.federation import Peering
@@ -222,7 +222,7 @@ class CertificateTests(TwoTribes, TestCase):
                            RemoteTribe("old", OURS, pin=pins[0]), Line(), None)
         await there.start()
         listening: Any = reactor.listenTCP(  # type: ignore[attr-defined]
-            0, implicit_tls(AskingTLS(options[1]), there.factory), interface="127.0.0.1")  # type: ignore[arg-type]
+            0, implicit_tls(AskingTLS(CurrentTLS(options[1])), there.factory), interface="127.0.0.1")  # type: ignore[arg-type]
         self.addCleanup(there.stop)
         self.addCleanup(listening.stopListening)
         sent = octets(message(Dest(oce=THEIRS, member="edgar"), Source("harold", app_id=APP_ID, oce=OURS)))
