@@ -37,7 +37,7 @@ from mailbridge.oce.senders import Senders
 from mailbridge.oce.tribes import Tribes
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.tribes import OCEWay
-from mailbridge.store.changes import Remember, User
+from mailbridge.store.changes import Remember, RetryNow, Selection, User
 from mailbridge.target.oce import OCETarget
 
 NAME = "mailbridge"
@@ -165,7 +165,11 @@ class OCEBridge:
         return drained.addCallback(lambda _: self._end())
 
     def _end(self) -> Deferred[Any]:
-        ending: list[Deferred[Any]] = [self.collector.stop(), self.target.close(), self._aside.close()]
+        quiet = DeferredList([self.collector.stop(), self.target.close()], consumeErrors=True)
+        return quiet.addCallback(lambda _: self._close())
+
+    def _close(self) -> Deferred[Any]:
+        ending: list[Deferred[Any]] = [self._aside.close()]
         if self._exchange is not None:
             ending.append(self._exchange.close())
         if self.embedded is not None:
@@ -186,7 +190,8 @@ class OCEBridge:
         said = Registration(member, password, self.settings.app_id, self._config.hostname,
                             tribal.smtp_port(self._config), int(self.settings.interval))
         answer = await self.client.register(said)
-        self.collector.wake()
+        if answer.succeeded:
+            await self._go_on()
         return answer
 
     def pullinfo(self, waiting: int) -> PullInfo:
@@ -194,11 +199,16 @@ class OCEBridge:
         url = self.settings.url or f"{EMBEDDED}, tribe {self.settings.name} with the key {self._own_key}"
         return pullinfo(self.client, self.collector, url, waiting)
 
-    def release(self) -> bool:
-        """Go on after a KILL; whether there was one."""
+    async def release(self) -> bool:
+        """Go on after a KILL; whether there was one. Raises StoreError."""
         released = self.client.release()
-        self.collector.wake()
+        await self._go_on()
         return released
+
+    async def _go_on(self) -> None:
+        """What waits is tried at once, also where the lane had paused."""
+        self.collector.wake()
+        await self._store.commit(RetryNow(Selection(target=self.target.name)))
 
     # --- who is who ---------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class OCESide(Protocol):
     def pullinfo(self, waiting: int) -> PullInfo:
         """How it stands."""
 
-    def release(self) -> bool:
+    async def release(self) -> bool:
         """Whether there was a KILL."""
 
 
@@ -74,7 +74,7 @@ class OCESideOperations:
     async def release(self, arguments: Arguments) -> Record:
         """`oce release`: go on after the OCE told us to stop."""
         arguments.end()
-        return {"released": self._needed().release()}
+        return {"released": await self._needed().release()}
 
     def _needed(self) -> OCESide:
         oce = self._oce()

@@ -181,7 +181,7 @@ class OCEClient:
         else:
             standing.failures += 1
         if answer.num == codes.KILL:
-            self.killed = "the OCE told us to stop (-13 KILL); `mailbridge queue release oce` or a restart goes on"
+            self.killed = "the OCE told us to stop (-13 KILL); `mailbridge oce release` or a restart goes on"
             self._log.error("{text}", text=self.killed)
         return evolve(opened, answer=answer)
 
