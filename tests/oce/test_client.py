@@ -215,7 +215,7 @@ class MannersTests(SynchronousTestCase):
         self.assertRaises(Stopped, world.result, second)
         self.assertRaises(Stopped, world.call, world.client.pull(50, TRIBES))
         self.assertEqual(len(world.exchange.sent), 1)
-        self.assertIn("queue release oce", world.client.killed)
+        self.assertIn("oce release", world.client.killed)
         self.assertTrue(world.client.release())
         self.assertFalse(world.client.release())
         world.clock.advance(5)
