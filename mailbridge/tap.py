@@ -11,8 +11,9 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
@@ -27,6 +28,7 @@ from mailbridge.config.warnings import warnings
 from mailbridge.errors import ConfigError, StartError
 from mailbridge.service import Bridge
 
+OnDeath = Callable[[Failure], object]
 EX_SOFTWARE = 70
 EX_CONFIG = 78
 LAST_WORDS_SECONDS = 1.0
@@ -52,22 +54,36 @@ class Options(usage.Options):
             raise usage.UsageError(str(error)) from None
 
 
+class Work(Protocol):
+    """What a process is for: a bridge (`service.Bridge`), or an OCE alone (`ocealone.OCEAlone`)."""
+
+    def startService(self) -> None:
+        """Open everything. Raises StartError."""
+
+    def stopService(self) -> Deferred[Any]:
+        """Finish what is under way, and close everything."""
+
+    def reload(self) -> list[str]:
+        """Read the configuration again; notes on it. Raises ConfigError or StartError."""
+
+
 class Daemon(Service):
-    """The bridge, the signals and the exit codes of one process."""
+    """The signals and the exit codes of one process. `make(on_death)` gives its work, and may raise StartError."""
 
     _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, make: Callable[[OnDeath], Work]) -> None:
         self._config = config
         self._reactor = reactor
-        self._bridge = Bridge(config, reactor, self._store_died)
+        self._make = make
 
     def startService(self) -> None:
-        """Start the bridge. Raises SystemExit(78) after one line on stderr."""
+        """Start the work. Raises SystemExit(78) after one line on stderr."""
         for warning in warnings(self._config):
             self._log.warn("{warning}", warning=warning)
         try:
-            self._bridge.startService()
+            self._work = self._make(self._store_died)
+            self._work.startService()
         except StartError as error:
             print(f"mailbridge: {error}", file=sys.stderr, flush=True)
             raise SystemExit(EX_CONFIG) from None
@@ -77,13 +93,13 @@ class Daemon(Service):
         Service.startService(self)
 
     def stopService(self) -> Deferred[Any]:
-        """Stop the bridge."""
+        """Stop the work."""
         Service.stopService(self)
-        return self._bridge.stopService()
+        return self._work.stopService()
 
     def _hang_up(self) -> None:
         try:
-            notes = self._bridge.reload()
+            notes = self._work.reload()
         except (ConfigError, StartError) as error:
             self._log.error("the configuration was not taken, the old one stays: {error}", error=error)
         else:
@@ -117,5 +133,6 @@ def makeService(options: Options) -> IService:
     """The service that `twist` runs."""
     from twisted.internet import reactor
 
-    daemon: IService = Daemon(options.loaded, reactor)
+    config = options.loaded
+    daemon: IService = Daemon(config, reactor, lambda on_death: Bridge(config, reactor, on_death))
     return daemon

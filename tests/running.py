@@ -29,10 +29,14 @@ domains = ["example.org"]
 
 
 class RunningBridge:
-    """`python -m twisted mailbridge` with a configuration in a folder; `ports` in the order of its listeners."""
+    """`python -m twisted mailbridge` with a configuration in a folder; `ports` in the order of its listeners.
 
-    def __init__(self, folder: Path, configuration: str = BASIC) -> None:
+    `plugin` is another one of ours for `twist`.
+    """
+
+    def __init__(self, folder: Path, configuration: str = BASIC, plugin: str = "mailbridge") -> None:
         self.folder = folder
+        self.plugin = plugin
         self.path = folder / "mailbridge.toml"
         self.path.write_text(configuration)
         self.ports: list[int] = []
@@ -41,11 +45,11 @@ class RunningBridge:
 
     def start(self) -> None:
         """Start it and wait until it serves. AssertionError with its log when it does not."""
-        self._process = spawn(self.path)
+        self._process = spawn(self.path, self.plugin)
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.log += line
-            found = re.search(r"Factory \(TLS\) starting on (\d+)|(?:SMTP|POP3)ServerFactory starting on (\d+)", line)
+            found = re.search(r"Factory \(TLS\) starting on (\d+)|(?:SMTPServer|POP3Server|OCE)Factory starting on (\d+)", line)
             if found:
                 self.ports.append(int(found.group(1) or found.group(2)))
             if "Starting reactor" in line:
@@ -97,10 +101,10 @@ class RunningBridge:
         return process.returncode
 
 
-def spawn(path: Path) -> subprocess.Popen[str]:
+def spawn(path: Path, plugin: str = "mailbridge") -> subprocess.Popen[str]:
     """The bridge as twist runs it, its log as text."""
     return subprocess.Popen(
-        [sys.executable, "-m", "twisted", "--log-format", "text", "mailbridge", "--config", str(path)],
+        [sys.executable, "-m", "twisted", "--log-format", "text", plugin, "--config", str(path)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )

@@ -30,7 +30,8 @@ _MODULES = {
                      "oce.embedded.house"), ADAPTERS),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector",
                      "oce.aside", "oce.pullinfo"), ADAPTERS),
-    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver", "ocebridge", "ocealone", "edges"), ASSEMBLY),
+    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver", "ocebridge", "ocealone", "ocetap",
+                     "edges"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

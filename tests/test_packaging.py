@@ -43,10 +43,11 @@ class PackagingTests(SynchronousTestCase):
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
 
     def test_plugin(self) -> None:
-        """`twist mailbridge` is found once, and its module has what `twist` asks for."""
-        (maker,) = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "mailbridge"]
-        self.assertTrue(callable(maker.options))
-        self.assertTrue(callable(maker.makeService))
+        """`twist mailbridge` and `twist mailbridge-oce` are found once; their modules have what `twist` asks for."""
+        for name in ("mailbridge", "mailbridge-oce"):
+            (maker,) = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == name]
+            self.assertTrue(callable(maker.options))
+            self.assertTrue(callable(maker.makeService))
 
     def test_command(self) -> None:
         """The console scripts of setup.cfg name functions that exist."""

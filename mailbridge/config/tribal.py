@@ -90,11 +90,17 @@ def embedded_settings(oce: OCESettings) -> embedded.OCESettings:
 
 def peerings(oce: OCESettings, reactor: Any) -> Mapping[str, Peering]:
     """How the embedded OCE reaches other tribes. Raises StartError for certificates that cannot be read."""
-    found = {}
-    for name, tribe in oce.tribes.items():
-        trust = _trust(f"oce.tribes.{name}", tribe.ca, tribe.pin, tribe.identity)
-        found[name] = Peering(Exchange(reactor, Place(tribe.url or "", trust, tribe.allow_cleartext)), _secret(tribe))
-    return found
+    found = places(oce)
+    return {name: Peering(Exchange(reactor, found[name]), _secret(tribe)) for name, tribe in oce.tribes.items()}
+
+
+def places(oce: OCESettings) -> dict[str, Place]:
+    """Where other tribes are, by name. Raises StartError for certificates that cannot be read."""
+    return {
+        name: Place(tribe.url or "", _trust(f"oce.tribes.{name}", tribe.ca, tribe.pin, tribe.identity),
+                    tribe.allow_cleartext)
+        for name, tribe in oce.tribes.items()
+    }
 
 
 def _secret(tribe: TribeSettings) -> bytes | None:

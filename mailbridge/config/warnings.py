@@ -17,7 +17,8 @@ def warnings(config: Config) -> list[str]:
 
 
 def _warnings(config: Config) -> Iterator[str]:
-    if not config.smtp and not config.pop3 and not config.receiver.listens:
+    own_oce = config.oce is not None and config.oce.embedded
+    if not config.smtp and not config.pop3 and not config.receiver.listens and not own_oce:
         yield "no [[smtp]] and no [[pop3]]: nothing will listen"
     for number, smtp in enumerate(config.smtp):
         yield from _open_to_others(config, f"smtp[{number}]", smtp, "auth_in_clear", smtp.auth_in_clear)

@@ -8,3 +8,10 @@ mailbridge = ServiceMaker(
     "A mail bridge: SMTP in, POP3 out, one durable store between them.",
     "mailbridge",
 )
+
+mailbridge_oce = ServiceMaker(
+    "mailbridge-oce",
+    "mailbridge.ocetap",
+    "An OCE for bridges and other tribes: takes messages over HTTP and hands them out.",
+    "mailbridge-oce",
+)
