@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mailbridge.errors import StoreConflict
 from mailbridge.store.batch import Batch
 from mailbridge.store.changes import Accept, Accepted, ForgetKeys
 from mailbridge.store.lanes import lane_id
-from mailbridge.store.rows import EIGHT_BIT, NEWLINE, QUEUED, extents_text, origin_text, wishes_text
+from mailbridge.store.rows import EIGHT_BIT, NEWLINE, QUEUED, extents_text, origin_text, to_json, wishes_text
 
 
 def accept(batch: Batch, change: Accept, receipts: list[object]) -> None:
     """Gather the rows; StoreConflict when a user of the deposits is gone."""
     key = change.key
     if key is not None:
-        first = batch.keys.get(key) or _accepted(batch, key)
+        first = batch.known_keys.get(key)
         if first is not None:
             receipts.append(Accepted(first, repeated=True))
             return
@@ -51,14 +53,18 @@ def accept(batch: Batch, change: Accept, receipts: list[object]) -> None:
     if not deposits and not change.deliveries:
         batch.garbage += (id, 0)
     if key is not None:
-        batch.keys[key] = id
+        batch.keys[key] = batch.known_keys[key] = id
     batch.rows += 1 + len(deposits) + len(change.deliveries)
     receipts.append(Accepted(id))
 
 
-def _accepted(batch: Batch, key: str) -> int | None:
-    rows = batch.execute("SELECT message FROM accepted WHERE key = ?", (key,))
-    return rows[0][0] if rows else None
+def look_up_keys(batch: Batch, changes: Iterable[object]) -> None:
+    """Find, in one statement, which keys of these changes are known: before the first of them is applied."""
+    keys = [change.key for change in changes if type(change) is Accept and change.key is not None]
+    if keys:
+        batch.known_keys.update(batch.column(
+            "SELECT json_group_array(json_array(a.key, a.message)) FROM json_each(?) AS w "
+            "CROSS JOIN accepted AS a ON a.key = w.value", to_json(keys)))
 
 
 def forget_keys(batch: Batch, change: ForgetKeys, receipts: list[object]) -> None:

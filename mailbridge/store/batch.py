@@ -62,6 +62,8 @@ class Batch:
         self.placements: list[Any] = []
         self.garbage: list[Any] = []
         self.keys: dict[str, int] = {}
+        self.known_keys: dict[str, int] = {}
+        """Keys of this transaction's Accepts that were accepted, by it or before it, with the messages."""
         self.remembered: dict[str, str | None] = {}
         self.live: dict[int, int] = {}
         self.enqueued: dict[int, tuple[int, float]] = {}

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from mailbridge.errors import StoreError, StoreFull
 from mailbridge.limits import KIB
+from mailbridge.store.accept import look_up_keys
 from mailbridge.store.apply import APPLY
 from mailbridge.store.batch import Batch, Known
 from mailbridge.store.changes import Accept
@@ -186,6 +187,7 @@ class Writer:
         results = []
         self._ids_before = dict(self._known.ids)
         connection.execute("BEGIN IMMEDIATE")
+        look_up_keys(batch, (change for changes, _ in working for change in changes))
         for changes, deferred in working:
             receipts: list[object] = []
             for change in changes:

@@ -26,6 +26,9 @@ from mailbridge.store.changes import User
 KEY_OCTETS = 32
 NOTICE = "oce/notice"
 """The type of the Adjunct of what the OCE itself tells a member; about these nobody is told."""
+STRUCTURE = 1_200_000
+"""Commas and opening brackets in one request: three octets can become a hundred in memory, so not only octets count.
+A text and an Adjunct of the largest size that are commas and nothing else are allowed."""
 SEEN = "usds:"
 """The prefix of keys of messages that were taken."""
 
@@ -35,6 +38,8 @@ def understand(octets: bytes, largest: int = strictjson.LARGEST) -> USDS | Answe
     try:
         if not octets.strip():
             raise Refused("EMPTY")
+        if len(octets) > STRUCTURE and sum(map(octets.count, (b",", b"[", b"{"))) > STRUCTURE:
+            raise Refused("INVMSG", "far too many values")
         try:
             values = strictjson.read(octets, largest)
         except BadJSON as error:

@@ -49,6 +49,10 @@ class UnderstandTests(SynchronousTestCase):
     def test_largest(self) -> None:
         """What is longer than allowed is not read."""
         self.assertEqual(understand(b"{}" + b" " * 100, 50).num, -102)  # type: ignore[union-attr]
+        many = understand(b'{"msgType":"qMsg","x":[' + b"[]," * 600_001 + b"1]}")
+        self.assertIn("too many values", str(many.mesg))  # type: ignore[union-attr]
+        commas = message(detail="," * usds.DETAIL, adjunct=Adjunct("," * usds.DETAIL))
+        self.assertEqual(understand(octets(commas)), commas)
 
     def test_both_generations(self) -> None:
         """A message of the older form is a message."""
