@@ -464,6 +464,19 @@ class RouteTests(World, SynchronousTestCase):
         self.go(700)
         self.assertEqual((pager.recipients(), self.waiting()), (["1@sms", "1@sms"], []))
 
+    def test_oce_gone(self):
+        """[oce] is taken out of the configuration: its mail waits with an alarm, and never leaves by the default relay."""
+        self.router.routes["harold@oce"] = (Route("relay:office", None, "oce"),)
+        self.queue("harold@oce", target="oce")
+        self.run_queue()
+        self.go(700)
+        self.assertEqual((self.target.attempts, self.lane("oce").state), ([], LaneState.PAUSED))
+        self.assertIn("oce is not in the configuration", self.lane("oce").reason)
+        self.targets["oce"] = oce = FakeTarget(self.clock)
+        self.router.routes["harold@oce"] = (Route("oce"),)
+        self.go(700)
+        self.assertEqual((oce.recipients(), self.waiting()), (["harold@oce"], []))
+
     def test_now_a_local_user(self):
         """A recipient who has become a local user finds the message in the maildrop."""
         one, two = self.successResultOf(self.store.commit(AddUser("one", Credentials("", "")),
