@@ -62,6 +62,10 @@ class HTTPRequest(http.Request):
             body, self._octets = bytes(self._octets), bytearray()
             self.channel.serve(self, body)
 
+    def forget(self) -> None:
+        """The body is of no use any more."""
+        self._octets = bytearray()
+
     def respond(self, octets: bytes) -> None:
         """Send the answer, if the client is still there."""
         if self._disconnected:
@@ -86,6 +90,7 @@ class Channel(Session, http.HTTPChannel):
 
     refused = False
     _counted = 0
+    _reading: HTTPRequest | None = None
     _serving = False
     _closing = False
 
@@ -114,7 +119,10 @@ class Channel(Session, http.HTTPChannel):
         if self._began is None and not self._serving:
             self._began = self.factory.now()
             self.deadline = self._began + HEADER_SECONDS
-        http.HTTPChannel.dataReceived(self, data)
+        try:
+            http.HTTPChannel.dataReceived(self, data)
+        except ValueError:  # a length of thousands of digits
+            self.refuse(400)
 
     def lineReceived(self, line: bytes) -> None:
         """A line of a header."""
@@ -139,6 +147,11 @@ class Channel(Session, http.HTTPChannel):
         self.deadline = self.factory.now() + HEADER_SECONDS
         self._lose()
 
+    def _send100Continue(self) -> None:
+        """The client waits to be told to send its body."""
+        if not self.refused:
+            http.HTTPChannel._send100Continue(self)
+
     def _respondToBadRequestAndDisconnect(self) -> None:
         """What twisted.web cannot make sense of."""
         self.refuse(400)
@@ -146,6 +159,7 @@ class Channel(Session, http.HTTPChannel):
     def expire(self) -> None:
         """Too slow, or idle for too long."""
         self.refused = True
+        self._forget_body()
         self.deadline = inf
         self.transport.abortConnection()
 
@@ -165,6 +179,7 @@ class Channel(Session, http.HTTPChannel):
     def body_begins(self, request: HTTPRequest, length: int | None) -> None:
         """All of the header is there."""
         headers = request.requestHeaders
+        self._reading = request
         if self._path.partition(b"?")[0] != b"/":
             self.refuse(404)
         elif self._command != b"POST":
@@ -197,6 +212,9 @@ class Channel(Session, http.HTTPChannel):
     def _forget_body(self) -> None:
         self.factory.reading -= self._counted
         self._counted = 0
+        if self._reading is not None:  # at once: who is refused may keep the connection open for a while
+            self._reading.forget()
+            self._reading = None
 
     # --- the answer ---------------------------------------------------------------------------------------------------
 

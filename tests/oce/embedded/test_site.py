@@ -197,6 +197,29 @@ class SiteTests(SynchronousTestCase):
         self.assertTrue(channels[2][1].value().startswith(OK))
         self.assertEqual(self.factory.reading, 0)
 
+    def test_refused_bodies_are_forgotten(self) -> None:
+        """What was read of a refused body is not kept, even when the client does not go away."""
+        channel, _ = self.connect()
+        channel.dataReceived(chunked(b"x" * 900)[:-27])
+        (request,) = channel.requests
+        self.assertEqual(len(request._octets), 880)
+        channel.dataReceived(b"x" * 20 + b"\r\n" + b"64\r\n" + b"x" * 100 + b"\r\n" + b"64\r\n" + b"x" * 100)
+        self.assertTrue(channel.refused)
+        self.assertEqual((len(request._octets), self.factory.reading), (0, 0))
+
+    def test_no_invitation_after_a_refusal(self) -> None:
+        """Who asks whether he may send a body that is too large hears no, and nothing else."""
+        said, transport = self.say(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n")
+        self.assertTrue(said.startswith(b"HTTP/1.1 413"), said)
+        self.assertNotIn(b"100 Continue", said)
+        self.assertTrue(transport.disconnecting)
+
+    def test_length_of_many_digits(self) -> None:
+        """A length of thousands of digits is a bad request, and no fault in the log."""
+        said, transport = self.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
+        self.assertTrue(said.startswith(b"HTTP/1.1 400"), said)
+        self.assertTrue(transport.disconnecting)
+
     def test_connections(self) -> None:
         """One client has so many connections and no more; one that goes makes room."""
         channels = [self.connect() for _ in range(5)]
