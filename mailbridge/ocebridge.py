@@ -40,7 +40,8 @@ from mailbridge.routing.tribes import OCEWay
 from mailbridge.store.changes import Remember, RetryNow, Selection, User
 from mailbridge.target.oce import OCETarget
 
-NAME = "mailbridge"
+NAME = "(bridge)"
+"""In whose name the bridge is registered with its own OCE: no user can be called so, and register in its place."""
 EMBEDDED = "embedded"
 DRAIN_SECONDS = 5.0
 
@@ -125,6 +126,15 @@ class OCEBridge:
         assert self.embedded is not None
         self._served = OCEFactory(self.embedded.answer, settings, self._reactor)
         return self._served
+
+    def take_listener(self, other: OCEBridge) -> bool:
+        """Serve what the embedded OCE of `other` serves, if it is to be the same port; whether it is."""
+        mine, there = self.settings, other.settings
+        if self.embedded is None or other._served is None or (mine.listen, mine.tls) != (there.listen, there.tls):
+            return False
+        self._served, other._served = other._served, None
+        self._served.answer = self.embedded.answer
+        return True
 
     def start(self) -> None:
         """Begin; the embedded OCE first, as the client speaks with it."""

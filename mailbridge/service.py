@@ -174,7 +174,8 @@ class Bridge(Service):
     def _replace_oce(self, new: OCEBridge | None) -> None:
         """Another `[oce]` takes over; what waits for the OCE waits on."""
         old, self.oce = self.oce, new
-        self._edges.close(tribal.PLACE)
+        if old is None or new is None or not new.take_listener(old):
+            self._edges.close(tribal.PLACE)
         self._route_oce()
         ended = old.stop() if old is not None else succeed(None)
         if new is not None:

@@ -16,6 +16,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
 
+_LISTENS = re.compile(r"(?:Factory \(TLS\)|(?:SMTPServer|POP3Server|OCE)Factory) starting on (\d+)")
+
 BASIC = """
 hostname = "bridge.example.org"
 state = "state"
@@ -49,9 +51,9 @@ class RunningBridge:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.log += line
-            found = re.search(r"Factory \(TLS\) starting on (\d+)|(?:SMTPServer|POP3Server|OCE)Factory starting on (\d+)", line)
+            found = _LISTENS.search(line)
             if found:
-                self.ports.append(int(found.group(1) or found.group(2)))
+                self.ports.append(int(found.group(1)))
             if "Starting reactor" in line:
                 return
         raise AssertionError(f"the bridge did not start:\n{self.log}")

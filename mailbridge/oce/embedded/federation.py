@@ -45,6 +45,7 @@ _UNREACHABLE = Reply(451, "4.4.1", "The other tribe cannot be reached")
 
 Read = Callable[[Message], Awaitable[bytes]]
 Tell = Callable[[Message, bytes, str, str], Awaitable[Accept | None]]
+Told = Callable[[Accept], object]
 """The notice for the sender: of the message with these octets, to whom, and why not."""
 
 
@@ -57,12 +58,15 @@ class Peering:
 
 
 class Federation:
-    """Works off the lanes of other tribes. `random()` is in 0..1; `owner` is random text of this process."""
+    """Works off the lanes of other tribes. `random()` is in 0..1; `owner` is random text of this process.
+
+    `tell` makes the notice to the sender of what is given up, `told` hears that it is in the store.
+    """
 
     _log = Logger()
 
     def __init__(self, store: IStore, clock: IReactorTime, peerings: Mapping[str, Peering], schedule: Schedule,
-                 random: Callable[[], float], owner: str, read: Read, tell: Tell) -> None:
+                 random: Callable[[], float], owner: str, read: Read, tell: Tell, told: Told) -> None:
         self._store = store
         self._clock = clock
         self._peerings = peerings
@@ -71,6 +75,7 @@ class Federation:
         self._owner = owner
         self._read = read
         self._tell = tell
+        self._told = told
         self._failures: dict[int, int] = {}
         self._working: set[int] = set()
         self._tasks: set[Deferred[Any]] = set()
@@ -165,6 +170,9 @@ class Federation:
             changes += ended
         changes += self._lane_changes(lane, trouble)
         await self._store.commit(*changes)
+        for change in changes:
+            if isinstance(change, Accept):
+                self._told(change)
         return not trouble
 
     def _lane_changes(self, lane: Lane, trouble: list[Outcome]) -> list[object]:

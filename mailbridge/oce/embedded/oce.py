@@ -52,6 +52,8 @@ from mailbridge.store.changes import Accept, Message, User
 LARGE = 256 * KIB
 THREADS = 2
 OWNER_OCTETS = 16
+MOST_APPLICATIONS = 50
+"""Of one member: each is kept in the store."""
 
 
 class EmbeddedOCE:
@@ -78,7 +80,8 @@ class EmbeddedOCE:
         owner = random(OWNER_OCTETS).hex()
         self.mailboxes = Mailboxes(store, reactor, random, owner, self._seen.note)
         self._federation = Federation(
-            store, reactor, peerings, schedule or Schedule(), fraction, owner, self.mailboxes.read, self._notice)
+            store, reactor, peerings, schedule or Schedule(), fraction, owner, self.mailboxes.read, self._notice,
+            lambda accept: [self.on_waiting(each.destination) for each in accept.deliveries])
         self._pod = AccessList.parse(settings.pod)
         self._flood = Flood(settings.request_interval, settings.request_lock, reactor.seconds)
         self._registering = DeferredLock()
@@ -208,10 +211,14 @@ class EmbeddedOCE:
             before = self.registry.find(deed.member, deed.app_id)
             settings = self.settings
             operator = bool(settings.member) and self._is(settings.member, deed.member)
+            if before is None and sum(each.member == deed.member for each in self.registry.all) >= MOST_APPLICATIONS:
+                raise Refused("PERM", "the member has too many applications")
+            # What was approved for one member was not approved for all.
+            kept = before is not None and before.approved and (before.multiuser or not deed.multiuser)
             application = Application(
                 before.number if before is not None else await self._records.number(),
                 deed.app_id, deed.name, deed.member, digest(app_key),
-                approved=(before is not None and before.approved) or (settings.approve and operator),
+                approved=kept or (settings.approve and operator),
                 multiuser=deed.multiuser,
                 values={**(before.values if before is not None else {}), **_defaults(deed)},
             )
