@@ -223,7 +223,7 @@ class OCEBridge:
     # --- who is who ---------------------------------------------------------------------------------------------------
 
     def _tribes(self) -> Tribes:
-        return tribal.tribes(self.settings, self._own_key)
+        return tribal.tribes(self.settings, self._own_key, (*self._directory.domains, self._config.hostname))
 
     def _member(self, name: str) -> User | None:
         return self._directory.login(name.removesuffix(f"@{tribal.MEMBER_DOMAIN}"))

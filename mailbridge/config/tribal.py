@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,11 @@ def smtp_port(config: Config) -> int:
     return 0
 
 
-def tribes(oce: OCESettings, own_key: str) -> Tribes:
-    """The tribes by name and key; `own_key` is empty while nobody knows it."""
-    return Tribes(own_key, {name: tribe.key for name, tribe in oce.tribes.items()})
+def tribes(oce: OCESettings, own_key: str, domains: Iterable[str]) -> Tribes:
+    """The tribes by name and key; `own_key` is empty while nobody knows it. `domains` are those of our own mail."""
+    keys = {name: tribe.key for name, tribe in oce.tribes.items()}
+    own_name = oce.name if oce.embedded else ""
+    return Tribes(own_key or oce.key or "", keys, own_name, frozenset(map(fold_domain, domains)))
 
 
 def way(oce: OCESettings, own_key: str) -> OCEWay:

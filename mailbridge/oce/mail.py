@@ -22,7 +22,7 @@ from mailbridge.message.mailboxes import named_mailboxes
 from mailbridge.message.mime import Entity, TooIntricate, parse
 from mailbridge.message.text import attachments, body_html, body_text
 from mailbridge.oce import headers
-from mailbridge.oce.tribes import Tribes, is_oce
+from mailbridge.oce.tribes import Tribes
 from mailbridge.oce.usds import DATA, DETAIL, MEMBER, SUMMARY, TITLE, TYPE, USDS, Dest, Object, Source
 from mailbridge.reply import Reply
 
@@ -154,12 +154,13 @@ class Arrival:
 def sender_of(message: USDS, tribes: Tribes) -> Address:
     """Whom the OCE names as the sender, as an address that an answer finds.
 
-    A tribe speaks for its own members only: what says `harold@oce` there is not our Harold.
+    A tribe speaks for its own members only: what says `harold@oce` there, or names one of our own mail domains, is not
+    our Harold.
     """
     member = clean(message.source.member)
     domain = tribes.domain(message.source.oce)
     local, _, said = member.rpartition("@")
-    if local and is_oce(said):
+    if local and not tribes.may_say(said, message.source.oce):
         member = local
     for text in ((member,) if "@" in member else (f"{member}@{domain}", f'"{member}"@{domain}')):
         try:

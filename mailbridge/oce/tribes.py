@@ -22,10 +22,15 @@ def is_oce(domain: str) -> bool:
 
 @frozen
 class Tribes:
-    """`own` is our OCE's key, empty when it is not known; `keys` has the key of each tribe by its name here."""
+    """`own` is our OCE's key, empty when it is not known; `keys` has the key of each tribe by its name here.
+
+    `name` is what our own tribe is called, `local` are the domains of mail that are ours (in lower case).
+    """
 
     own: str = ""
     keys: Mapping[str, str] = field(factory=dict)
+    name: str = ""
+    local: frozenset[str] = frozenset()
     _names: Mapping[str, str] = field(init=False, repr=False)
     _folded: Mapping[str, str] = field(init=False, repr=False)
 
@@ -34,12 +39,24 @@ class Tribes:
         object.__setattr__(self, "_folded", {name.casefold(): key for name, key in self.keys.items()})
 
     def key(self, name: str) -> str | None:
-        """The key of a tribe by its name here, in any case."""
-        return self._folded.get(name.casefold())
+        """The key of a tribe by its name here, or by the key itself, in any case."""
+        folded = name.casefold()
+        return self._folded.get(self._names.get(folded, folded).casefold())
 
     def dest(self, domain: str) -> str | None:
         """The key of the OCE that a domain of ours names, empty for our own; None for a tribe nobody knows."""
-        return "" if domain.casefold() == OCE else self.key(domain[:-len(_SUFFIX)])
+        folded = domain.casefold()
+        tribe = folded.removesuffix(_SUFFIX)
+        if folded == OCE or (tribe and tribe in (self.own.casefold(), self.name.casefold())):
+            return ""
+        return self.key(tribe)
+
+    def may_say(self, domain: str, source: str) -> bool:
+        """Whether the OCE with the key `source` may name senders in a domain: none has a say in those of OCEs, and
+        another one not in our own.
+        """
+        abroad = bool(source) and source.casefold() != self.own.casefold()
+        return not is_oce(domain) and not (abroad and domain.lower() in self.local)
 
     def domain(self, key: str) -> str:
         """The domain of addresses of the tribe with this key: `oce`, `friends.oce`, or the key itself in front."""

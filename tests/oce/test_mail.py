@@ -134,6 +134,18 @@ class BackTests(SynchronousTestCase):
         ):
             self.assertEqual(sender_of(USDS(source=source), HERE).text, text)
 
+    def test_our_own_domain(self) -> None:
+        """Another tribe has no say in our mail domains; an application of our own has."""
+        here = evolve(HERE, local=frozenset({"example.org"}))
+        for source, text in (
+            (Source("harold@example.org", oce="BBBB"), "harold@friends.oce"),
+            (Source("harold@EXAMPLE.org", oce="DDDD"), "harold@DDDD.oce"),
+            (Source("harold@example.org", oce="aaaa"), "harold@example.org"),
+            (Source("harold@example.org"), "harold@example.org"),
+            (Source("edgar@example.com", oce="BBBB"), "edgar@example.com"),
+        ):
+            self.assertEqual(sender_of(USDS(source=source), here).text, text)
+
     def test_nothing_is_smuggled(self) -> None:
         """No field of a message can become a header of its own."""
         evil = "x\r\nBcc: a@b\r\n\r\nbody\n\u2028\x85\0"

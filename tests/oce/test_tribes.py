@@ -22,6 +22,15 @@ class TribeTests(SynchronousTestCase):
         """A name gives its key, in any case."""
         self.assertEqual((HERE.key("FRIENDS"), HERE.key("far"), HERE.key("x")), ("BBBB", "CCCC", None))
 
+    def test_destinations(self) -> None:
+        """Each way to write a tribe that the router takes leads there: by name, by key, and our own too."""
+        here = Tribes("AAAA", {"friends": "BBBB", "Far": "CCCC"}, "Home")
+        for domain, key in (("oce", ""), ("OCE", ""), ("home.oce", ""), ("aaaa.oce", ""), ("friends.oce", "BBBB"),
+                            ("bbbb.oce", "BBBB"), ("cccc.OCE", "CCCC"), ("far.oce", "CCCC"), ("x.oce", None),
+                            (".oce", None)):
+            self.assertEqual(here.dest(domain), key, domain)
+        self.assertIsNone(Tribes().dest(".oce"))
+
     def test_there_and_back(self) -> None:
         """An address of one tribe is right in another: a reader there can answer to all."""
         there = Tribes("BBBB", {"origin": "AAAA"})

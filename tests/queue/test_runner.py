@@ -465,7 +465,7 @@ class RouteTests(World, SynchronousTestCase):
         self.assertEqual((pager.recipients(), self.waiting()), (["1@sms", "1@sms"], []))
 
     def test_oce_gone(self):
-        """[oce] is taken out of the configuration: its mail waits with an alarm, and never leaves by the default relay."""
+        """[oce] is taken out of the configuration: its mail waits with an alarm, and goes to no relay."""
         self.router.routes["harold@oce"] = (Route("relay:office", None, "oce"),)
         self.queue("harold@oce", target="oce")
         self.run_queue()

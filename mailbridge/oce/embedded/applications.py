@@ -15,6 +15,7 @@ from mailbridge.oce.embedded.destination import Commons
 from mailbridge.oce.embedded.registry import DEFAULT, Application, Registry
 from mailbridge.oce.embedded.settings import OCESettings
 from mailbridge.oce.strictjson import Json
+from mailbridge.oce.tribes import is_oce
 from mailbridge.oce.usds import MEMBER, USDS, Source, USDSError
 from mailbridge.routing.names import fold_name
 
@@ -68,7 +69,7 @@ class Applications:
         if not application.approved:
             raise Refused("PEND")
         member = self._commons.member(source.member)
-        if member is None and ("@" not in source.member or source.member.lower().endswith("@oce")):
+        if member is None and ("@" not in source.member or is_oce(source.member.rpartition("@")[2])):
             raise Refused("INVMBR", "Source.Member")
         if not application.serves("" if member is None else member.name):
             raise Refused("PERM", "the application was registered for one member only")
@@ -83,9 +84,10 @@ class Applications:
         if member is None:
             raise Refused("INVMBR", "UserName")
         name = _text(said, "AppName") or "without a name"
-        app_id = _text(said, "AppId") or source.app_id or f":{name}"
-        if ":" not in app_id or len(app_id) > MEMBER or not app_id.isprintable():
-            raise Refused("INVAPP", "AppId must be Group:Name")
+        app_id = _text(said, "AppId") or source.app_id or f":{name.replace('/', '-')}"
+        # A `/` would make it look like `AppId/member`, by which an operator approves the application of one member.
+        if ":" not in app_id or "/" in app_id or len(app_id) > MEMBER or not app_id.isprintable():
+            raise Refused("INVAPP", "AppId must be Group:Name, without /")
         if self._registrars and fold_name(member.name) not in self._registrars:
             raise Refused("PERM", "the member may not register applications")
         return Register(member.name, _text(said, "UserPass"), app_id, name, _flag(said.get("Multiuser", 1)),

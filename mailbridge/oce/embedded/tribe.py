@@ -102,6 +102,8 @@ class Tribe:
             raise Refused("INVFUNC", "another OCE can send messages, and nothing else")
         if not source.member:
             raise Refused("INVMBR", "Source.Member is missing")
+        if not (message.msg_key or message.empty):  # who sees a request could send it again while its proof is good
+            raise Refused("INVDAT", "MsgKey: is missing")
         return self._take(message, sender, source.app_id, Source(
             source.member, source.coterie, source.app_id, oce=sender.key, extra=source.extra))
 

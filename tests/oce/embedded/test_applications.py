@@ -43,6 +43,7 @@ class RegistrationTests(SynchronousTestCase):
         for here, changes, number in (
             (tribe(), {"UserName": "nobody"}, -3), (tribe(), {"UserName": None}, -3), (tribe(), {"UserName": 7}, -6),
             (tribe(), {"AppId": "mailbridge"}, -2), (tribe(), {"AppId": "a:" + "b" * 200}, -2),
+            (tribe(), {"AppId": "a:b/harold"}, -2),
             (tribe(), {"AppVals": 7}, -6), (tribe(), {"AppVals": [{}] * 101}, -6), (tribe(), {"AppVals": [{}]}, -6),
             (tribe(), {"UserPass": "x" * 2000}, -6), (registrars, {}, -9),
         ):

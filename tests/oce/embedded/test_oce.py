@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailbridge.errors import StoreError
 from mailbridge.oce import strictjson, usds
 from mailbridge.oce.calls import Answer, items, read_answer
+from mailbridge.oce.embedded.oce import MOST_APPLICATIONS
 from mailbridge.oce.embedded.sender import Request
 from mailbridge.oce.embedded.settings import OCESettings
 from mailbridge.oce.keys import sign
@@ -220,6 +221,24 @@ class ApplicationTests(InMemory):
         self.assertEqual(self.pull(source), [])
         self.wait(self.fake.oce.approve("1", approved=False))
         self.assertEqual(self.ask(asked("osaAppPullMsg", source)).num, -8)
+
+    def test_approval_for_one(self) -> None:
+        """What was approved for one member waits again when it is registered anew for all of them."""
+        mine = {"UserName": "bonnie", "UserPass": "other", "Multiuser": 0}
+        self.register(**mine)
+        self.wait(self.fake.approve(APP_ID))
+        source = Source("bonnie", "1", APP_ID)
+        self.assertEqual(self.pull(evolve(source, app_key=self.register(**mine))), [])
+        wider = evolve(source, app_key=self.register(**{**mine, "Multiuser": 1}))
+        self.assertEqual(self.ask(asked("osaAppPullMsg", wider)).num, -8)
+
+    def test_many_applications(self) -> None:
+        """One member cannot fill the store with applications."""
+        for number in range(MOST_APPLICATIONS):
+            self.register(AppId=f"X:{number}")
+        self.assertEqual(self.ask(asked("osaAppReg", NEW, **{**SAID, "AppId": "X:more"})).num, -9)
+        self.register(AppId="X:7")
+        self.register(AppId="X:more", UserName="bonnie", UserPass="other")
 
     def test_values(self) -> None:
         """An operator can set a member's values."""

@@ -209,7 +209,8 @@ class SiteTests(SynchronousTestCase):
 
     def test_no_invitation_after_a_refusal(self) -> None:
         """Who asks whether he may send a body that is too large hears no, and nothing else."""
-        said, transport = self.say(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n")
+        said, transport = self.say(
+            b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n")
         self.assertTrue(said.startswith(b"HTTP/1.1 413"), said)
         self.assertNotIn(b"100 Continue", said)
         self.assertTrue(transport.disconnecting)

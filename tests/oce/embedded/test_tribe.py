@@ -127,6 +127,7 @@ class CheckTests(SynchronousTestCase):
             (message(None, evolve(nobody, app_key="x"), summary="", detail=""), tribe(), -10),
             (message(None, nobody, summary="", detail=""), tribe(application(approved=False)), -8),
             (message(None, nobody, summary="", detail=""), tribe(), -3),
+            (message(source=evolve(HAROLD, member="edgar@friends.oce")), tribe(), -3),
             (message(None, summary="", detail=""), tribe(), -101),
         ):
             self.assertEqual(here.judge(wrong).num, number)  # type: ignore[union-attr]
@@ -295,6 +296,7 @@ class AbroadTests(SynchronousTestCase):
             ("no sender", message(source=Source(oce=FRIENDS.key)), -3),
             ("a call", evolve(self.from_friends(), msg_type=OCE_OP, adjunct=Adjunct('{"Func":"osaInvite"}')), -100),
             ("nothing", self.from_friends(summary="", detail=""), -101),
+            ("no key, so that a copy of the request would be a message again", self.from_friends(msg_key=""), -6),
         ):
             self.assertEqual(tribe().judge(sent, FRIENDS).num, number, words)  # type: ignore[union-attr]
         self.assertIsInstance(tribe().judge(self.from_friends(dest=Dest(coterie="Friends")), FRIENDS), Send)
