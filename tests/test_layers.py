@@ -27,7 +27,7 @@ _MODULES = {
                      "store.changes", "store.users"), VALUES),
     **dict.fromkeys(("oce.seen", "oce.embedded.federation", "oce.embedded.mailboxes", "oce.embedded.oce",
                      "oce.embedded.passwords", "oce.embedded.records", "oce.embedded.site",
-                     "oce.embedded.house"), ADAPTERS),
+                     "oce.embedded.house", "oce.underway"), ADAPTERS),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector",
                      "oce.aside", "oce.pullinfo"), ADAPTERS),
     **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver", "ocebridge", "ocealone", "ocetap",

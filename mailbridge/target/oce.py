@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -28,6 +27,7 @@ from mailbridge.oce.mail import CannotConvert, Cargo, load
 from mailbridge.oce.senders import Senders
 from mailbridge.oce.tasks import LARGE, Examine, Letter, Write, examine, text
 from mailbridge.oce.tribes import Tribes, is_oce
+from mailbridge.oce.underway import UnderWay
 from mailbridge.oce.usds import MEMBER, Dest
 from mailbridge.outcome import Delivered, Outcome, PermanentFailure, RouteFailure, TransientFailure
 from mailbridge.queue.origin import address_of, origin_of
@@ -37,6 +37,8 @@ from mailbridge.store.changes import Delivery, Lane, Message, Remember
 from mailbridge.target.octets import OctetsAtOnce, whole
 
 NAME = "oce"
+GRACE = 5.0
+"""At the end an attempt under way may take so many seconds more."""
 OCTETS_AT_ONCE = 32 * MIB
 """Of mails that are in work; from 1 MiB on the recipients of a mail are served one after the other."""
 _UNREGISTERED = RouteFailure("this bridge is not registered with its OCE; do it with `mailbridge register NAME`")
@@ -74,7 +76,7 @@ class OCETarget:
         self._secret = secret
         self._clock = clock
         self._octets = OctetsAtOnce(OCTETS_AT_ONCE)
-        self._attempts: set[Deferred[dict[int, Outcome]]] = set()
+        self._attempts = UnderWay()
 
     def concurrency(self, lane: Lane) -> int:
         """See ITarget."""
@@ -82,18 +84,11 @@ class OCETarget:
 
     def attempt(self, message: Message, deliveries: Sequence[Delivery], lane: Lane) -> Deferred[dict[int, Outcome]]:
         """See ITarget. Cancelling ends what runs; what has an outcome by then keeps it."""
-        attempt = Deferred.fromCoroutine(self._attempt(message, deliveries))
-        if not attempt.called:
-            self._attempts.add(attempt)
-            attempt.addBoth(self._ended, attempt)
-        return attempt
+        return self._attempts.add(Deferred.fromCoroutine(self._attempt(message, deliveries)))
 
-    def close(self) -> Deferred[Any]:
-        """End all attempts; fires when they have ended."""
-        running = list(self._attempts)
-        for attempt in running:
-            attempt.cancel()
-        return DeferredList([_after(attempt) for attempt in running])
+    def close(self) -> Deferred[None]:
+        """Let attempts end, cancel those that take too long; fires when all have ended."""
+        return self._attempts.ended(self._clock, GRACE)
 
     def check(self, recipient: Address, content: Content) -> Reply | None | Deferred[Reply | None]:
         """At the intake: why a mail for this only recipient cannot be converted (H12). Raises StoreError."""
@@ -107,10 +102,6 @@ class OCETarget:
         async with self._in_memory(content) as octets:
             found = await self._client.aside(Examine(octets))
         return found if isinstance(found, Reply) else None
-
-    def _ended(self, result: Any, attempt: Deferred[dict[int, Outcome]]) -> Any:
-        self._attempts.discard(attempt)
-        return result
 
     # --- one message --------------------------------------------------------------------------------------------------
 
@@ -249,18 +240,6 @@ class OCETarget:
                         id=message.queue_id, recipient=delivery.recipient, answer=answer)
         await self._store.commit(Remember(_turn_key(delivery), f"{turn + 1}:{delivery.attempts}:{delivery.fence}"))
         return TransientFailure(_STRANGE, answer, server=NAME)
-
-
-def _after(running: Deferred[Any]) -> Deferred[None]:
-    """Fires when that has ended, and leaves its result alone."""
-    ended: Deferred[None] = Deferred()
-
-    def tell(result: Any) -> Any:
-        ended.callback(None)
-        return result
-
-    running.addBoth(tell)
-    return ended
 
 
 def _turn_key(delivery: Delivery) -> str:

@@ -19,7 +19,7 @@ from mailbridge.oce.tasks import LARGE
 from mailbridge.outcome import Delivered, PermanentFailure, RouteFailure, TransientFailure
 from mailbridge.reply import Reply
 from mailbridge.store.changes import Accept, Delivery, Lane, LaneState, Message, Queued, Settle, Verdict
-from mailbridge.target.oce import OCETarget
+from mailbridge.target.oce import GRACE, OCETarget
 from tests.oce.oce_world import RECEIVED, TRIBES, OCEWorld, answer
 
 LANE = Lane(1, "oce", "", LaneState.OPEN, "", 0.0, None, 0)
@@ -274,11 +274,14 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(len(world.exchange.sent), 8)
 
     def test_closed(self) -> None:
-        """Closing ends all attempts and tells when they have ended."""
+        """Closing gives attempts a few seconds, cancels them then, and tells when they have ended."""
         world = TargetWorld()
         world.exchange.answers = [None]
         running = world.target.attempt(*world.accept(), LANE)
-        world.result(world.target.close())
+        closed = world.target.close()
+        self.assertNoResult(closed)
+        world.clock.advance(GRACE)
+        world.result(closed)
         ((_, outcome),) = world.result(running).items()
         self.assertIsInstance(outcome, TransientFailure)
         world.result(world.target.close())

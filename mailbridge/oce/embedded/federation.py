@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -25,6 +25,7 @@ from mailbridge.oce.embedded.sender import HEADER
 from mailbridge.oce.exchange import Exchange, ExchangeError, NotTrusted
 from mailbridge.oce.keys import sign
 from mailbridge.oce.strictjson import BadJSON
+from mailbridge.oce.underway import UnderWay
 from mailbridge.oce.usds import USDSError
 from mailbridge.outcome import Delivered, Outcome, PermanentFailure, RouteFailure, TransientFailure
 from mailbridge.queue.schedule import Schedule
@@ -36,6 +37,8 @@ APART = 0.05
 BATCH = 32
 AT_ONCE = 8
 CLAIM_SECONDS = 600.0
+GRACE = 5.0
+"""At the end an exchange under way may take so many seconds more."""
 LISTED = 5000
 _DISAGREE = (-1, -14)
 """INVOCE and PODEXT: the two OCEs do not know each other as their operators meant. That bounces nobody's messages."""
@@ -79,6 +82,7 @@ class Federation:
         self._failures: dict[int, int] = {}
         self._working: set[int] = set()
         self._tasks: set[Deferred[Any]] = set()
+        self._sent = UnderWay()
         self._timer: IDelayedCall | None = None
         self._end_watch: Callable[[], None] | None = None
         self._looking = self._again = self._stopping = False
@@ -86,17 +90,31 @@ class Federation:
     def start(self) -> None:
         """Begin to send."""
         self._end_watch = self._store.watch("lanes", self.wake)
+        self._do(self._resume())
+
+    async def _resume(self) -> None:
+        """Try at once what had been paused for tribes that are as they should be now."""
+        try:
+            lanes = await self._store.lanes()
+            paused = [each for each in lanes if each.target == TRIBE_LANE and each.state is LaneState.PAUSED
+                      and each.destination in self._peerings]
+            if paused:
+                await self._store.commit(*(SetLane(each.id, LaneState.OPEN) for each in paused))
+        except StoreError as error:
+            self._log.warn("the queue cannot be read: {error}", error=error)
         self.wake()
 
     def stop(self) -> Deferred[Any]:
-        """Begin nothing more; fires when what is under way has ended and the connections are closed."""
+        """Begin nothing more; fires when what is under way has ended, or was broken off after a few seconds, and the
+        connections are closed."""
         self._stopping = True
         if self._end_watch is not None:
             self._end_watch()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        ended: Deferred[Any] = gatherResults(list(self._tasks), consumeErrors=True)
+        broken_off = self._sent.ended(self._clock, GRACE)
+        ended: Deferred[Any] = gatherResults([broken_off, *self._tasks], consumeErrors=True)
         return ended.addBoth(lambda _: gatherResults([each.exchange.close() for each in self._peerings.values()]))
 
     def wake(self) -> None:
@@ -104,7 +122,7 @@ class Federation:
         self._look_in(APART)
 
     def _look_in(self, seconds: float) -> None:
-        if self._stopping or not self._peerings:
+        if self._stopping:
             return
         if self._looking:
             self._again = True
@@ -138,9 +156,20 @@ class Federation:
         now = self._clock.seconds()
         self._look_in(APART if self._again else min(POLL, max(APART, (following or now + POLL) - now)))
         for lane in lanes:
-            if lane.target == TRIBE_LANE and lane.destination in self._peerings and lane.id not in self._working:
-                self._working.add(lane.id)
-                self._do(self._work(lane))
+            if lane.target != TRIBE_LANE or lane.id in self._working:
+                continue
+            self._working.add(lane.id)
+            self._do(self._work(lane) if lane.destination in self._peerings else self._strand(lane))
+
+    async def _strand(self, lane: Lane) -> None:
+        """A tribe that is no longer in the configuration: what waits for it waits on, with an alarm."""
+        try:
+            reason = "the tribe is not in the configuration"
+            self._log.error("messages for {tribe} wait: {reason}", tribe=lane.destination, reason=reason)
+            until = self._clock.seconds() + self._schedule.pause
+            await self._store.commit(SetLane(lane.id, LaneState.PAUSED, reason, until))
+        finally:
+            self._working.discard(lane.id)
 
     async def _work(self, lane: Lane) -> None:
         """Send what waits for one tribe, until nothing more does or it cannot be reached."""
@@ -192,10 +221,14 @@ class Federation:
                        trouble: list[Outcome]) -> list[object]:
         """Send one message; the changes that end its claim."""
         now = self._clock.seconds()
-        if trouble and not self._schedule.expired(now, message.received):
-            return [Move(delivery.id, delivery.fence, lane.target, lane.destination, message.received)]
+        back: list[object] = [Move(delivery.id, delivery.fence, lane.target, lane.destination, message.received)]
+        if self._stopping or (trouble and not self._schedule.expired(now, message.received)):
+            return back
         octets = await self._read(message)
-        outcome = await self._push(self._peerings[lane.destination], octets, delivery)
+        try:
+            outcome = await self._push(self._peerings[lane.destination], octets, delivery)
+        except CancelledError:  # the other side has it or not; it knows the key
+            return back
         if isinstance(outcome, Delivered):
             return [Settle(delivery.id, delivery.fence, Verdict.DONE)]
         if isinstance(outcome, RouteFailure) or (isinstance(outcome, TransientFailure) and outcome.unreachable):
@@ -216,7 +249,7 @@ class Federation:
         if peering.secret is not None:
             headers[HEADER] = sign(peering.secret, self._clock.seconds(), octets)
         try:
-            answer = read_answer(strictjson.read(await peering.exchange.exchange(octets, headers)))
+            answer = read_answer(strictjson.read(await self._sent.add(peering.exchange.exchange(octets, headers))))
         except NotTrusted as error:
             return RouteFailure(str(error))
         except ExchangeError as error:

@@ -183,6 +183,22 @@ class Mailboxes:
         finally:
             pin.release()
 
+    def release(self) -> Deferred[int]:
+        """Let what was handed out and not acknowledged wait again, for another OCE over the same store: it would have
+        to wait for the end of the claims. Fires with how many; fails with StoreError.
+        """
+        return Deferred.fromCoroutine(self._release())
+
+    async def _release(self) -> int:
+        queues, self._queues = self._queues, {}
+        held = [(name, each) for name, queue in queues.items() for each in queue.held.values()]
+        found = self._store.messages([each.message for _, each in held])
+        moves = [Move(each.id, each.fence, APPLICATION_LANE, name, found[each.message].received)
+                 for name, each in held if each.message in found]
+        if moves:
+            await self._store.commit(*moves)
+        return len(moves)
+
     def acknowledge(self, application: Application, keys: Sequence[str]) -> Deferred[int]:
         """These have arrived; fires with how many of them were handed out, after the commit. Fails with StoreError."""
         return Deferred.fromCoroutine(self._acknowledge(application.queue, keys))

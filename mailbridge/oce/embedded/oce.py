@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -44,6 +44,7 @@ from mailbridge.oce.embedded.settings import OCESettings, RemoteTribe
 from mailbridge.oce.embedded.tribe import RECEIVED, REPEATED, SEEN, Tribe, done, understand
 from mailbridge.oce.exchange import is_loopback
 from mailbridge.oce.seen import Seen
+from mailbridge.oce.underway import UnderWay
 from mailbridge.oce.usds import USDS
 from mailbridge.queue.schedule import Schedule
 from mailbridge.routing.access import AccessList
@@ -51,6 +52,8 @@ from mailbridge.store.changes import Accept, Message, User
 
 LARGE = 256 * KIB
 THREADS = 2
+OPENING_SECONDS = 20.0
+DRAIN_SECONDS = 5.0
 OWNER_OCTETS = 16
 MOST_APPLICATIONS = 50
 """Of one member: each is kept in the store."""
@@ -89,6 +92,9 @@ class EmbeddedOCE:
         self.on_waiting: Callable[[str], object] = _nobody
         """Called with the name of an application's queue when something was put in."""
         self.tribe: Tribe | None = None
+        self._opening = True
+        self._early: list[Deferred[None]] = []
+        self._answering = UnderWay()
 
     def start(self) -> Deferred[None]:
         """Read what is kept in the store, then begin to send. Fails with StoreError."""
@@ -102,9 +108,30 @@ class EmbeddedOCE:
         return Tribe(key, self.settings, self._members, self.registry, self._random)
 
     async def _start(self) -> None:
-        self.tribe = await self.load()
+        try:
+            self.tribe = await self.load()
+        finally:
+            self._end_of_opening()
         self._federation.start()
         self._seen.start()
+
+    async def _opened(self) -> Tribe:
+        """The tribe. Who asks before it is read, as at a reload, waits a little. Raises Refused."""
+        if self._opening:
+            early: Deferred[None] = Deferred()
+            self._early.append(early)
+            early.addTimeout(OPENING_SECONDS, self._reactor, onTimeoutCancel=lambda _, seconds: None)
+            await early
+        if self.tribe is None:
+            raise Refused("INTERR", "the OCE is starting or stopping")
+        return self.tribe
+
+    def _end_of_opening(self) -> None:
+        self._opening = False
+        early, self._early = self._early, []
+        for each in early:
+            if not each.called:
+                each.callback(None)
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         if not self._threads.started:
@@ -112,17 +139,23 @@ class EmbeddedOCE:
         return await deferToThreadPool(self._reactor, self._threads, work)
 
     def stop(self) -> Deferred[Any]:
-        """End what is under way."""
+        """Answer what was asked, end what is under way, and let another OCE hand out what was not acknowledged."""
         self._seen.stop()
+        self._end_of_opening()
+        answered = self._answering.ended(self._reactor, DRAIN_SECONDS)
+        return DeferredList([answered, self._federation.stop()]).addCallback(lambda _: self._end())
+
+    def _end(self) -> Deferred[Any]:
         if self._threads.started:
             self._threads.stop()
-        return self._federation.stop()
+        return self.mailboxes.release().addErrback(
+            lambda failure: self._log.warn("what was handed out waits for its claim to end: {why}", why=failure.value))
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request) -> Deferred[bytes]:
         """The JSON text that answers a request; never fails."""
-        return Deferred.fromCoroutine(self._answer(request))
+        return self._answering.add(Deferred.fromCoroutine(self._answer(request)))
 
     async def _answer(self, request: Request) -> bytes:
         try:
@@ -138,9 +171,7 @@ class EmbeddedOCE:
         return said if isinstance(said, bytes) else strictjson.write(write_answer(said, self.wiki))
 
     async def _judge(self, request: Request) -> Answer | bytes:
-        tribe = self.tribe
-        if tribe is None:
-            raise Refused("INTERR", "the OCE is starting")
+        tribe = await self._opened()
         local = self._pod.allows(request.peer)
         tribes = self.settings.tribes
         if len(request.body) > LARGE:  # hashing takes its time too

@@ -18,7 +18,7 @@ from mailbridge.edge.clienttls import Trust
 from mailbridge.edge.transport import CurrentTLS, implicit_tls
 from mailbridge.oce import strictjson, usds
 from mailbridge.oce.calls import Answer, items, read_answer, write_answer
-from mailbridge.oce.embedded.federation import Peering
+from mailbridge.oce.embedded.federation import GRACE, Peering
 from mailbridge.oce.embedded.sender import HEADER, Request
 from mailbridge.oce.embedded.settings import OCESettings, RemoteTribe
 from mailbridge.oce.embedded.site import AskingTLS
@@ -44,10 +44,13 @@ class Line:
     failing: list[Any] = field(factory=list)
     carried: int = 0
     lose_answers: int = 0
+    hangs: bool = False
 
     def exchange(self, body: bytes, headers: Mapping[str, str]) -> Deferred[bytes]:
         """One request."""
         self.carried += 1
+        if self.hangs:
+            return Deferred()
         if self.failing:
             met = self.failing.pop(0)
             return fail(met) if isinstance(met, Exception) else succeed(met)
@@ -114,6 +117,42 @@ class FederationTests(TwoTribes, SynchronousTestCase):
         """Recipient and last answer of what waits to be sent on."""
         entries = self.successResultOf(self.store.queue(Selection(target="usds:tribe"), 0, 1000))
         return [(entry.recipient, entry.answer) for entry in entries]
+
+    def test_tribe_gone(self) -> None:
+        """What waits for a tribe that was taken out of the configuration has an alarm, and goes when it is back."""
+        self.line.failing = [ExchangeError("no connection")]
+        self.send()
+        self.clock.advance(1)
+        self.successResultOf(self.here.stop())
+        other = RemoteTribe("other", "CC" * 32, SECRET)
+        without = self.tribe(self.clock, self.store, "harold", OURS, other, Line())
+        self.successResultOf(without.start())
+        self.clock.pump([60.0] * 20)
+        (lane,) = [lane for lane in self.successResultOf(self.store.lanes()) if lane.target == "usds:tribe"]
+        self.assertEqual((lane.state, lane.waiting), (LaneState.PAUSED, 1))
+        self.assertIn("not in the configuration", lane.reason)
+        self.successResultOf(without.stop())
+        friends = RemoteTribe("friends", THEIRS, SECRET)
+        again = self.tribe(self.clock, self.store, "harold", OURS, friends, self.line)
+        self.successResultOf(again.start())
+        self.addCleanup(again.stop)
+        self.clock.advance(1)
+        self.assertEqual(len(self.pulled(self.there, "edgar")), 1)
+
+    def test_stop_while_the_other_side_hangs(self) -> None:
+        """A tribe that never answers holds up a stop for seconds; its messages wait and go later."""
+        self.line.hangs = True
+        for number in range(20):
+            self.send(number)
+        self.clock.advance(1)
+        stopped = self.here.stop()
+        self.assertNoResult(stopped)
+        self.clock.advance(GRACE)
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.waiting()), 20)
+        (lane,) = [lane for lane in self.successResultOf(self.store.lanes()) if lane.target == "usds:tribe"]
+        self.assertEqual(lane.state, LaneState.OPEN)
+        self.assertLessEqual(lane.due or HOUR * 1e9, self.clock.seconds())
 
     def test_sent_on(self) -> None:
         """Messages for another tribe arrive there with the key of ours, soon and once."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailbridge.errors import StoreError
 from mailbridge.oce import strictjson, usds
 from mailbridge.oce.calls import Answer, items, read_answer
-from mailbridge.oce.embedded.oce import MOST_APPLICATIONS
+from mailbridge.oce.embedded.oce import MOST_APPLICATIONS, OPENING_SECONDS
 from mailbridge.oce.embedded.sender import Request
 from mailbridge.oce.embedded.settings import OCESettings
 from mailbridge.oce.keys import sign
@@ -93,6 +93,29 @@ class InMemory(SynchronousTestCase):
 
 class ExchangeTests(InMemory):
     """Messages in and out."""
+
+    def test_another_takes_over(self) -> None:
+        """At a reload another OCE over the same store hands out at once what the one before had handed out."""
+        source = evolve(HAROLD, app_key=self.register())
+        for number in range(3):
+            self.ask(message(source=source, msg_key=f"K{number}"))
+        self.assertEqual(len(self.pull(source)), 3)
+        new = FakeOCE(self.clock, self.store, MEMBERS, self.settings)
+        early = new.oce.answer(Request(octets(message(source=source, msg_key="early"))))
+        self.assertNoResult(early)
+        self.wait(self.fake.stop())
+        self.fake = new
+        self.wait(new.start())
+        self.addCleanup(new.stop)
+        self.assertEqual(read_answer(strictjson.read(self.wait(early))).num, 1)
+        self.assertEqual([each.msg_key for each in self.pull(source)], ["K0", "K1", "K2", "early"])
+
+    def test_never_started(self) -> None:
+        """Who asks an OCE that does not get going is told so after a while."""
+        new = FakeOCE(self.clock, MemoryStore(self.clock), MEMBERS, self.settings)
+        answer = new.oce.answer(Request(octets(message())))
+        self.clock.advance(OPENING_SECONDS)
+        self.assertEqual(read_answer(strictjson.read(self.wait(answer))).num, 0)
 
     def test_whole_way(self) -> None:
         """Register, send, pull, acknowledge; then nothing waits any more."""
