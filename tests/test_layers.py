@@ -17,13 +17,15 @@ VALUES, PURE, ADAPTERS, ASSEMBLY = range(4)
 _ROOMS = {
     "message": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
     "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS,
-    "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
+    "fetch": ADAPTERS, "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
 }
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
                      "clock", "message.header", "interfaces", "randomness", "routing.route", "store.changes",
                      "store.users"), VALUES),
+    **dict.fromkeys(("fetch", "fetch.conflines", "fetch.dmailconf", "fetch.notice", "fetch.recipient",
+                     "fetch.settings", "fetch.words"), PURE),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
     **dict.fromkeys(("service", "tap", "testing", "waysout"), ASSEMBLY),
 }
