@@ -108,9 +108,9 @@ class Connection(protocol.Protocol):
             self._fail(UpstreamError(Kind.PROTOCOL, "the server sent more in clear when TLS was to begin"))
         if self.error is not None:
             return fail(_again(self.error))
-        self._handshake = Deferred(lambda _: self._fail(_closed()))
+        waiting: Deferred[None] = Deferred(lambda _: self._cancelled(None))
+        self._handshake = waiting
         self._deadline.set(self._limits.tls)
-        waiting = self._handshake
         self.transport.startTLS(self._tls())
         return waiting
 
@@ -118,8 +118,11 @@ class Connection(protocol.Protocol):
         """Close at once; whatever waits fails with Kind.CLOSED."""
         self._fail(_closed())
 
-    def _cancelled(self, asked: _Asked) -> None:
-        if asked in self._asked:
+    def _cancelled(self, asked: _Asked | None) -> None:
+        """Who cancels a wait is told so by Deferred itself; the others hear that it was closed."""
+        if asked is None:
+            self._handshake = None
+        elif asked in self._asked:
             self._asked.remove(asked)
         self._fail(_closed())
 

@@ -21,7 +21,7 @@ MOST_SHOWN = 500
 _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t](.*))?", re.DOTALL | re.IGNORECASE)
 _CHALLENGE = re.compile(rb"\+(?: (.*))?", re.DOTALL)
 _CODE = re.compile(r"\[([A-Za-z0-9._/-]{1,64})\]")
-_STAMP = re.compile(r"<[!-;=?A-~]{1,100}@[!-;=?A-~]{1,100}>")
+_STAMP = re.compile(r"<[!-;=A-~]{1,100}@[!-;=A-~]{1,100}>")  # without `?`, which stands for what was not printable
 
 
 @frozen

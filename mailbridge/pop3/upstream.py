@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
+from mailbridge.limits import MIB
+
 AUTO = "auto"
 APOP = "apop"
 USER = "user"
@@ -35,7 +37,7 @@ class UpstreamLimits:
     """Times in seconds, sizes in octets.
 
     `reply` is for the first line of an answer, `listing` for a whole list; in each minute of a text `least_a_minute`
-    octets must come. `messages` bounds the lines of a list, `message_size` a message (None: any).
+    octets must come. `messages` are kept of a list, the rest is counted; `message_size` bounds a message (None: any).
     """
 
     connect: float = 60.0
@@ -44,5 +46,5 @@ class UpstreamLimits:
     listing: float = 600.0
     quit: float = 10.0
     least_a_minute: int = 10_000
-    messages: int = 100_000
-    message_size: int | None = None
+    messages: int = 50_000
+    message_size: int | None = 50 * MIB
