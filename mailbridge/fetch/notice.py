@@ -53,9 +53,9 @@ class Signature:
     id: str
 
 
-def unchanged(header: bytes, reason: str) -> Frame:
-    """No recipient was found: the message as it is, with a header that says why it comes here."""
-    return Frame(b"X-POPFetch-Reason: " + _ascii(reason, 60) + b"\r\n" + _headed(header))
+def reason_line(reason: str) -> bytes:
+    """The header that goes on top of a message that comes to the caretaker as it is, for want of a recipient."""
+    return b"X-POPFetch-Reason: " + _ascii(reason, 60) + b"\r\n"
 
 
 def copy(header: bytes, body: bytes, failed: Sequence[Failed], delivered: Sequence[str], signature: Signature) -> Frame:

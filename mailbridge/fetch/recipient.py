@@ -15,9 +15,11 @@ from attrs.converters import optional
 from mailbridge.address import NULL, Address, parse_mailbox, parse_path
 from mailbridge.errors import AddressError
 from mailbridge.message.header import count_hops, fields
-from mailbridge.message.mailboxes import MOST_OCTETS, parse_mailboxes
+from mailbridge.message.mailboxes import parse_mailboxes
 from mailbridge.routing.names import fold_domain
 
+MOST_OCTETS = 40 * 1024
+"""Of one header, or of all copies of one: what is read in less than 100 ms whatever it holds."""
 MOST_RECIPIENTS = 1000
 MOST_HOPS = 100
 MOST_SHOWN = 20
@@ -89,7 +91,7 @@ def choose(header: bytes, how: Addressing) -> Choice:
             if len(set(copies)) > 1:
                 notes.append(f"{len(copies)} copies of {name} differ; the topmost one counts")
             copies = copies[:1]
-        addresses = [address for copy in copies for address in _addresses(copy, notes)]
+        addresses = _addresses(_bounded(copies, name, notes), notes)
         if addresses:
             return _settled(addresses, name, how, notes)
     return evolve(_caretaker(how, NO_HEADER), notes=tuple(notes[:MOST_SHOWN]))
@@ -114,24 +116,40 @@ def _caretaker(how: Addressing, reason: str) -> Choice:
 
 
 def _values(header: bytes, wanted: str | None) -> dict[str, list[str]]:
-    """The unfolded values of the headers that matter, topmost first, at most 256 KiB of each."""
+    """The unfolded values of the headers that matter, topmost first."""
     names = {name.encode("latin-1", "replace"): name for name in
              (*_RUNGS, "x-popfetch-reason", "x-popfetch-failed", *((wanted,) if wanted else ()))}
     found: dict[str, list[str]] = {}
     for name, octets in fields(header):
         if name in names:
-            text = octets.partition(b":")[2][:MOST_OCTETS].decode("utf-8", "surrogateescape")
+            text = octets.partition(b":")[2].decode("utf-8", "surrogateescape")
             found.setdefault(names[name], []).append(_FOLD.sub("", text).strip())
     return found
 
 
-def _addresses(text: str, notes: list[str]) -> list[Address]:
-    """Every usable address of a list."""
-    try:
-        found = parse_mailboxes(text)
-    except AddressError:
-        found = []
-        for piece in _pieces(text):
+def _bounded(copies: list[str], name: str, notes: list[str]) -> list[str]:
+    """The copies, without what is beyond the bound; the address it would cut in two goes as well."""
+    left, kept = MOST_OCTETS, []
+    for copy in copies:
+        if len(copy) > left:
+            notes.append(f"{name} is very long; what comes after {MOST_OCTETS} octets is not read")
+            kept.append(copy[:left].rpartition(",")[0])
+            break
+        kept.append(copy)
+        left -= len(copy)
+    return kept
+
+
+def _addresses(copies: list[str], notes: list[str]) -> list[Address]:
+    """Every usable address of some lists."""
+    found: list[Address] = []
+    for copy in copies:
+        try:
+            found += parse_mailboxes(copy)
+            continue
+        except AddressError:
+            pass
+        for piece in _pieces(copy):
             try:
                 found += _of_piece(piece)
             except AddressError as error:

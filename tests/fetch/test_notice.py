@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.fetch.notice import MOST_LISTED, Failed, Frame, Signature, copy, unchanged
+from mailbridge.fetch.notice import MOST_LISTED, Failed, Signature, copy, reason_line
 
 SIGNATURE = Signature("bridge.example", "Sat, 21 Nov 2026 12:00:00 +0000", "0123456789")
 FAILED = [Failed("nobody@x", "550 5.1.1 No such user here"), Failed("later@x", "")]
@@ -78,11 +78,10 @@ class NoticeTests(SynchronousTestCase):
         self.assertEqual(inner.get_content_type(), "message/rfc822")
         self.assertIn(original, octets)
 
-    def test_unchanged(self) -> None:
-        """Without a recipient the message stays as it is, under a header that says why the caretaker has it."""
-        self.assertEqual(unchanged(PLAIN, "no-recipient-header"),
-                         Frame(b"X-POPFetch-Reason: no-recipient-header\r\n" + PLAIN + b"\r\n"))
-        self.assertEqual(unchanged(b"A: b", "x").before, b"X-POPFetch-Reason: x\r\nA: b\r\n\r\n")
+    def test_reason(self) -> None:
+        """A message without a recipient gets one line on top, and whatever the reason it is one."""
+        self.assertEqual(reason_line("no-recipient-header"), b"X-POPFetch-Reason: no-recipient-header\r\n")
+        self.assertEqual(reason_line("a\r\nb\x00"), b"X-POPFetch-Reason: a b?\r\n")
 
     def test_clean_replies(self) -> None:
         """What a server said cannot make a line or a header, and is short."""

@@ -122,11 +122,14 @@ class DomainTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """At most 1,000 recipients; what is told stays short."""
-        header = b"To: " + b",\r\n ".join(b"u%d@here.example, v%d@out, @%d" % (n, n, n) for n in range(2000)) + b"\r\n"
-        choice = choose(header, LOCAL)
+        value = b",".join(b"u%d@two.example,v%d@o,@%d" % (n, n, n) for n in range(1100))
+        choice = choose(b"To: " + value + b"\r\n", LOCAL)
         self.assertEqual(len(choice.recipients), MOST_RECIPIENTS)
         self.assertEqual((len(choice.foreign), len(choice.notes)), (MOST_SHOWN, MOST_SHOWN))
-        self.assertIn("2000 recipients", choice.notes[0])
+        self.assertIn("1100 recipients", choice.notes[0])
+        choice = choose(b"To: " + value * 2 + b"\r\nTo: last@two.example\r\n", LOCAL)
+        self.assertIn("very long", "".join(choice.notes))
+        self.assertNotIn("last", [each.local for each in choice.recipients])
 
 
 class SenderTests(SynchronousTestCase):
@@ -149,7 +152,7 @@ class AnyTests(SynchronousTestCase):
             value = (piece * (260_000 // len(piece)))[:256_000]
             begun = time.process_time()
             choose(b"To: " + value + b"\r\n", LOCAL)
-            self.assertLess(time.process_time() - begun, 2.0, piece)
+            self.assertLess(time.process_time() - begun, 0.5, piece)
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.sampled_from([b"To: ", b"X-Rcpt-To:", b"a@here.example", b"b@x", b",", b";", b":", b'"', b"\\",
