@@ -265,6 +265,9 @@ class Connection(protocol.Protocol):
         if self._handshake is not None:
             self._fail(UpstreamError(Kind.TIME, f"no TLS handshake within {self._limits.tls:g} seconds"))
             return
+        if self._held:  # it is this side that takes its time
+            self._deadline.set(MINUTE)
+            return
         asked, reading = self._timed
         if not reading or asked is None:
             limit = self._clock.seconds() - self._began
@@ -272,7 +275,7 @@ class Connection(protocol.Protocol):
             return
         came = self._octets - self._octets_before
         listed = self._clock.seconds() - self._began
-        if not self._held and came < self._limits.least_a_minute:
+        if came < self._limits.least_a_minute:
             self._fail(UpstreamError(Kind.TIME, f"{self._doing()}: {came} octets in the last minute"))
         elif asked.command.shape is Shape.LIST and listed >= self._limits.listing:
             self._fail(UpstreamError(Kind.TIME, f"{self._doing()}: the list took more than {listed:.0f} seconds"))

@@ -99,7 +99,8 @@ async def _connect(
 
 def _is_loopback(transport: Any) -> bool:
     try:
-        return ip_address(transport.getPeer().host).is_loopback
+        address = ip_address(transport.getPeer().host)
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
     except (AttributeError, ValueError):
         return False
 

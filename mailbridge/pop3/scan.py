@@ -21,7 +21,7 @@ LONGEST_LINE = 1024
 """Octets of a line of a list; what is longer is malformed."""
 LONGEST_UID = 200
 """RFC 1939 7 has 70; some servers have more, and what we keep of them is a key."""
-MOST_OCTETS, MOST_OCTETS_A_LINE = 4 * MIB, 256
+MOST_OCTETS, MOST_OCTETS_A_LINE = 2 * MIB, 128
 """Of the longest list that is read: so many, and so many more for each entry that may be kept."""
 
 # No line that matches is longer than LONGEST_LINE, so that it does not matter where the network cuts it.
