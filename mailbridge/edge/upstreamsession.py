@@ -7,6 +7,7 @@ the caller as they come, no faster than the caller takes them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from mailbridge.pop3.upstream import UpstreamLimits
 
 Write = Callable[[bytes], Deferred[Any] | None]
 """Takes the octets of a message; a Deferred asks to wait for it before there are more."""
-MOST_DIGITS = 18
+_TWO_NUMBERS = re.compile(rb"([0-9]{1,10})[ \t]+([0-9]{1,18})(?:[ \t]|$)")
 
 
 class UpstreamSession:
@@ -60,11 +61,11 @@ class UpstreamSession:
 
     async def _stat(self) -> tuple[int, int]:
         answer = await self._positive(commands.STAT)
-        words = answer.text.split()[:2]
-        if len(words) < 2 or not all(map(_is_number, words)):
+        found = _TWO_NUMBERS.match(answer.octets)
+        if found is None:
             self.abort()
             raise UpstreamError(Kind.PROTOCOL, f"STAT: the server answered {answer}")
-        return int(words[0]), int(words[1])
+        return int(found[1]), int(found[2])
 
     def list(self) -> Deferred[Sizes]:
         """Sizes by message number, as the server says: they may be wrong. Malformed lines are left out and counted."""
@@ -189,7 +190,3 @@ def _check(answer: Answer, command: Command) -> Answer:
     if not answer.positive:
         raise UpstreamError(Kind.REFUSED, f"{command.shown}: {answer}", answer.code)
     return answer
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS

@@ -21,16 +21,20 @@ MOST_SHOWN = 500
 _STATUS = re.compile(rb"(\+OK|-ERR)(?:[ \t](.*))?", re.DOTALL | re.IGNORECASE)
 _CHALLENGE = re.compile(rb"\+(?: (.*))?", re.DOTALL)
 _CODE = re.compile(r"\[([A-Za-z0-9._/-]{1,64})\]")
-_STAMP = re.compile(r"<[!-;=A-~]{1,100}@[!-;=A-~]{1,100}>")  # without `?`, which stands for what was not printable
+_STAMP = re.compile(rb"<[!-;=?A-~]{1,100}@[!-;=?A-~]{1,100}>")
 
 
 @frozen
 class Answer:
-    """`+OK` or `-ERR`, its text, and its response code in capitals (RFC 2449 8), empty if there is none."""
+    """`+OK` or `-ERR`, its text to show, and its response code in capitals (RFC 2449 8), empty if there is none.
+
+    `octets` is the text as it came, to read numbers from: a password of digits is hidden wherever it stands in `text`.
+    """
 
     positive: bool
     text: str = ""
     code: str = ""
+    octets: bytes = field(default=b"", eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{'+OK' if self.positive else '-ERR'} {self.text}".rstrip()
@@ -51,9 +55,10 @@ def read_answer(line: bytes, mask: Mask, challenge: bool) -> Answer | Challenge:
     too."""
     status = _STATUS.fullmatch(line)
     if status is not None:
-        text = printable(mask.masked((status[2] or b"").strip()))[:MOST_SHOWN]
+        octets = (status[2] or b"").strip()
+        text = printable(mask.masked(octets))[:MOST_SHOWN]
         code = _CODE.match(text)
-        return Answer(status[1][:1] == b"+", text, code[1].upper() if code else "")
+        return Answer(status[1][:1] == b"+", text, code[1].upper() if code else "", octets)
     match = _CHALLENGE.fullmatch(line) if challenge else None
     if match is not None:
         try:
@@ -66,5 +71,5 @@ def read_answer(line: bytes, mask: Mask, challenge: bool) -> Answer | Challenge:
 
 def time_stamp(greeting: Answer) -> bytes | None:
     """The time stamp for APOP, only in the form of a message id: others bait the password out (CVE-2007-1558)."""
-    match = _STAMP.search(greeting.text)
-    return match[0].encode("ascii") if match is not None else None
+    match = _STAMP.search(greeting.octets)
+    return match[0] if match is not None else None

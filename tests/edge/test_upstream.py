@@ -197,6 +197,28 @@ class SessionTests(UpstreamCase):
         self.assertFalse(self.end.connected)
         self.assertEqual(self.network.getDelayedCalls(), [])
 
+    def test_a_password_of_digits(self) -> None:
+        """What hides a password in texts does not change a number."""
+        opening = self.opening(UpstreamLogin("bonnie", "3", in_clear=True))
+        self.network.settle()
+        session: UpstreamSession = self.successResultOf(opening)
+        stat, listing = session.stat(), session.list()
+        self.network.flush()
+        self.assertEqual(self.successResultOf(stat)[0], 3)
+        self.assertEqual(list(self.successResultOf(listing)), [1, 2, 3])
+        self.assertIn("<- +OK *** ", "".join(self.lines))
+
+    def test_numbers_of_stat(self) -> None:
+        """STAT must have its two numbers; what follows them does not matter."""
+        for octets, found in ((b"+OK 1 2\r\n", (1, 2)), (b"+OK 0\t0 messages\r\n", (0, 0)), (b"+OK 1\r\n", None),
+                              (b"+OK\r\n", None), (b"+OK 1 2x\r\n", None), (b"+OK " + b"1" * 11 + b" 2\r\n", None)):
+            stat = self.open({"STAT": (octets,)}).stat()
+            self.network.flush()
+            if found is None:
+                self.assertIs(self.kind(stat), Kind.PROTOCOL)
+            else:
+                self.assertEqual(self.successResultOf(stat), found)
+
     def test_uidl_that_is_not_offered(self) -> None:
         """A server without UIDL has none; one that lists it and refuses it is an error, since ids would change."""
         session = self.open({"CAPA": (listed("SASL PLAIN"),), "UIDL": (b"-ERR what?\r\n",)})
