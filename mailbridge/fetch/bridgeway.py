@@ -19,7 +19,7 @@ from mailbridge.fetch import notice
 from mailbridge.fetch.account import Account
 from mailbridge.fetch.decision import Copy, Decider, Decision
 from mailbridge.fetch.duds import Duds, DudWriter
-from mailbridge.fetch.wayin import End, Fate, Known, Stop
+from mailbridge.fetch.wayin import DIGEST, End, Fate, Known, Stop
 from mailbridge.interfaces import IContentWriter
 from mailbridge.message import header
 from mailbridge.received import maildrop_size, received_header
@@ -78,7 +78,7 @@ class Arriving:
         self._account = account
         self._known = known
         self._decider = Decider(way.intake, account)
-        self._digest = hashlib.blake2b(digest_size=16)
+        self._digest = hashlib.sha256()
         self._held = b""
         self._searched = 0
         self._decision: Decision | None = None
@@ -151,7 +151,7 @@ class Arriving:
 
     async def _finish(self) -> Fate:
         way = self._way
-        digest = self._digest.hexdigest()
+        digest = self._digest.hexdigest()[:DIGEST]
         if self._known.already(digest):
             self.abort()
             return Fate(End.KNOWN)

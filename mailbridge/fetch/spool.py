@@ -106,6 +106,10 @@ class Spool:
         """A message is coming. Raises OSError."""
         return SpoolWriter(self._folder / (MESSAGE + ".tmp"), self)
 
+    def open(self) -> IO[bytes]:
+        """msg.dat, to be read. Raises OSError."""
+        return open(self.message, "rb")
+
     async def keep(self, temporary: Path, held: Held) -> None:
         """The message in `temporary` is the one that is worked on. Raises OSError."""
         await self._in_thread(self._keep, temporary, held)

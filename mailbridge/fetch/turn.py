@@ -52,14 +52,15 @@ class Turn:
         self._epoch = self._time = 0.0
         self._begun: dict[Collection, float] = {}
         self._waiting: list[Deferred[None]] = []
-        self._started = self._busy = self._halted = False
+        self._started = self._busy = self._halted = self._extra = False
 
     def start(self) -> None:
         """Run at once, then at its times."""
         self._started = True
         self._epoch = self._clock.seconds()
+        self._begun.clear()
         if not self._busy:
-            self._run(True)
+            self._run()
 
     def stop(self) -> Deferred[None]:
         """No more; fires when what runs has ended."""
@@ -68,8 +69,9 @@ class Turn:
         self._cancel()
         if not self._busy:
             return succeed(None)
+        ended = self._wait()
         self.cycle.stop()
-        return self._wait()
+        return ended
 
     def now(self) -> Deferred[None]:
         """Run at once, whatever the time; fires at the end."""
@@ -88,12 +90,12 @@ class Turn:
         if call is not None and call.active():
             call.cancel()
 
-    def _run(self, all_are_due: bool = False) -> None:
+    def _run(self, extra: bool = False) -> None:
+        """`extra`: out of turn, for all accounts, whenever they were collected last."""
         self._call = self.next = None
         self._busy, self._halted = True, False
         self._time = self._clock.seconds()
-        if all_are_due:
-            self._begun.clear()
+        self._extra = extra
         self.cycle.begin()
         Deferred.fromCoroutine(self._turn()).addErrback(
             lambda failure: self.log.failure("a fault on this side ended a cycle", failure))
@@ -123,6 +125,8 @@ class Turn:
 
     def _due(self, one: Collection) -> bool:
         """In a cycle of many accounts some may have longer intervals of their own."""
+        if self._extra:
+            return True
         interval = one.account.interval or self._times.period
         if one in self._begun and self._time - self._begun[one] < interval - 1.0:
             return False
@@ -131,6 +135,7 @@ class Turn:
 
     def _plan(self, well: bool) -> None:
         now = self._clock.seconds()
-        delay = self._times.delay(now, self._epoch, well)
-        self.next = now + delay
-        self._call = self._clock.callLater(delay, self._run, not well)
+        delay = self._times.delay(now, self._epoch, True)
+        sooner = self._times.delay(now, self._epoch, well)
+        self.next = now + sooner
+        self._call = self._clock.callLater(sooner, self._run, sooner < delay)

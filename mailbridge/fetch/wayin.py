@@ -16,6 +16,9 @@ from mailbridge.errors import MailbridgeError
 from mailbridge.fetch.account import Account
 from mailbridge.store.changes import Remember
 
+DIGEST = 32
+"""Hexadecimal digits of a message's SHA-256 that the ledger keeps."""
+
 
 class Stop(MailbridgeError):
     """Nothing can be delivered just now (a full store, a server that cannot be reached): the cycle ends here."""
