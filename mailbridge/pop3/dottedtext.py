@@ -21,7 +21,7 @@ class DottedText:
 
     def take(self, data: bytes, at: int) -> tuple[bytes, int]:
         """(octets of the text, where in `data` the rest begins). Takes `data` from `at` up to the end mark."""
-        end = data.find(_END, max(at - 2, 0))  # the end of the line before may be the first part of the mark
+        end = data.find(_END, at)  # at the latest: the mark may have begun before `at`, and then `feed` finds it first
         stop = end + len(_END) if end >= 0 else len(data)
         text, rest = self._dots.feed(data[at:stop])
         text = self._lines.feed(text)

@@ -208,6 +208,13 @@ class ParticularTests(SynchronousTestCase):
                 said = b" ".join(collect(mode).server.commands)
                 self.assertFalse(any(word in said for word in (b"USER", b"PASS", b"AUTH", b"APOP")), mode)
 
+    def test_injected_answers(self) -> None:
+        """The handshake does not even begin where octets in clear wait behind the answer to STLS."""
+        for mode in ("plaintext injected after STLS", "part of an answer after STLS"):
+            collection = collect(mode)
+            self.assertIn("in clear", str(collection.outcome))
+            self.assertFalse(collection.network.ends[0][0].secured)
+
     def test_wrong_password_is_shown_once(self) -> None:
         """A refused login is no reason to show the password in another way: guessing locks accounts."""
         said = [line for line in collect("AUTH refused").server.commands if line[:4] in (b"AUTH", b"USER")]
