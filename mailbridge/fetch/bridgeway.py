@@ -94,9 +94,12 @@ class Arriving:
             return self._pass_on(octets)
         self._held += octets
         end = header.end_of_header(self._held, self._searched)
+        most = self._way.intake.limits.header_size
+        if end > most:
+            end = -1
         if end < 0:
             self._searched = len(self._held)
-            if len(self._held) <= self._way.intake.limits.header_size:
+            if len(self._held) <= most:
                 return None
         elif len(self._held) - end < notice.PEEK:
             return None

@@ -226,8 +226,8 @@ class Incoming:
     def _held(self) -> Held:
         """The message with its recipients, before anything was done."""
         writer, how = self._writer, self._account.addressing
-        whole = self._end >= 0 or writer.size == len(self._head)
         head = self._head[:self._end] if self._end >= 0 else self._head
+        whole = len(head) <= LONGEST_HEADER and (self._end >= 0 or writer.size == len(head))
         if not writer.size or (how.fixed is None and not header.begins_as_header(self._head)):
             choice = Choice((), "", CORRUPT)
         elif not whole:

@@ -134,6 +134,7 @@ class BridgeWayTests(SynchronousTestCase):
         self.addCleanup(world.close)
         octets = b"To: bonnie@example.org\r\n" + b"X: y\r\n" * 1000 + b"\r\nbody\r\n"
         self.assertEqual(world.take(octets, account(), 100), Fate(End.CARETAKER, HEADER_TOO_LARGE))
+        self.assertEqual(world.take(octets, account()), Fate(End.CARETAKER, HEADER_TOO_LARGE))
         self.assertTrue(world.mail("clyde")[0].endswith(b"X-POPFetch-Reason: header-too-large\r\n" + octets))
         self.assertEqual(world.take(octets, account(addressing=NO_CARETAKER), 100).end, End.DUD)
         self.assertIn(octets.replace(b"\r\n", b"\n"), world.dud_file())

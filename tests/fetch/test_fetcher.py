@@ -47,6 +47,12 @@ class FetcherWorld(BridgeWorld):
     def _came_up(self) -> None:
         self.up += 1
 
+    def close(self) -> None:
+        """Stop, and remove the folder."""
+        self.fetcher.stop()
+        self.clock.advance(QUIT_TIME)
+        super().close()
+
 
 class FetcherTests(SynchronousTestCase):
     """With a clock."""
