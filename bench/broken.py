@@ -1,7 +1,7 @@
-"""A bridge that is broken on purpose, to show that `kill.py`, `relaykill.py` and `synced.py`
+"""A bridge that is broken on purpose, to show that `kill.py`, `relaykill.py`, `applications.py kill` and `synced.py`
 notice. The product has no such switch.
 
-    python bench/broken.py early|unlink|wal|segment|forget|late TWIST-ARGUMENTS
+    python bench/broken.py early|unlink|wal|segment|forget|late|restage TWIST-ARGUMENTS
 
 early    250 is said before the commit
 unlink   the reply to QUIT is said before the commit, which comes 50 ms later
@@ -9,6 +9,7 @@ wal      the data base is used with synchronous=OFF
 segment  the files with large content are never synced
 forget   a delivery is settled before it is attempted
 late     what became of an attempt is written down a second later
+restage  a job that was staged before a crash is made once more
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mailbridge.routing.intake import Transaction
 from mailbridge.store import database
 from mailbridge.store.changes import Settle, Verdict
 from mailbridge.target.maildrop import Maildrop
+from mailbridge.target.publishing import Publishing
 
 
 def early() -> None:
@@ -84,6 +86,11 @@ def forget() -> None:
         await deliver(self, work, id, deliveries)
 
     Runner._deliver = settle_first  # type: ignore[method-assign]
+
+
+def restage() -> None:
+    """Look for nothing that an earlier attempt has staged."""
+    Publishing._known = lambda self, delivery: None  # type: ignore[method-assign]
 
 
 def late() -> None:

@@ -29,6 +29,7 @@ trace unix - - n - 0 bounce
 verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
+virtual unix - n n - - virtual
 smtp unix - - n - - smtp
 relay unix - - n - - smtp
 showq unix n - n - - showq
@@ -43,10 +44,11 @@ scache unix - - n - 1 scache
 class Postfix:
     """Takes mail from loopback at `port` and relays it to `hosts`: for each domain, and "" for all others, HOST:PORT.
 
-    Each host is a destination of its queue, with `CONCURRENCY` connections from the start.
+    Each host is a destination of its queue, with `CONCURRENCY` connections from the start. Mail for `local`, a domain,
+    goes into the one maildir `maildir` instead, by Postfix's own virtual(8).
     """
 
-    def __init__(self, folder: Path, hosts: Mapping[str, tuple[str, int]]) -> None:
+    def __init__(self, folder: Path, hosts: Mapping[str, tuple[str, int]], local: str = "") -> None:
         self.folder = folder
         self.port = free_port()
         self.pid = 0
@@ -63,9 +65,19 @@ class Postfix:
             "smtpd_relay_restrictions": "permit_mynetworks,reject", "smtpd_tls_security_level": "none",
             "smtp_tls_security_level": "none", "default_destination_concurrency_limit": CONCURRENCY,
             "initial_destination_concurrency": CONCURRENCY, "master_service_disable": "",
-            "transport_maps": f"texthash:{etc}/transport", "relayhost": nexthops.pop(""),
+            "transport_maps": f"texthash:{etc}/transport", "relayhost": nexthops.pop("", ""),
             "maillog_file": folder / "log", "maillog_file_prefixes": folder,
         }
+        self.maildir = folder / "mail" / "dir"
+        if local:
+            owner = pwd.getpwnam("nobody")
+            (folder / "mail").mkdir()
+            os.chown(folder / "mail", owner.pw_uid, owner.pw_gid)
+            settings |= {
+                "virtual_mailbox_domains": local, "virtual_mailbox_base": folder / "mail",
+                "virtual_mailbox_maps": "static:dir/", "virtual_uid_maps": f"static:{owner.pw_uid}",
+                "virtual_gid_maps": f"static:{owner.pw_gid}", "virtual_minimum_uid": "1",
+            }
         (etc / "transport").write_text("".join(f"{domain} smtp:{hop}\n" for domain, hop in nexthops.items()))
         (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         services = _SERVICES.format(host=HOST, port=self.port) + "postlog unix-dgram n - n - 1 postlogd\n"

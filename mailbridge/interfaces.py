@@ -65,6 +65,9 @@ class IStore(Interface):
     def recall(key: str) -> str | None:
         """The value kept by `store.changes.Remember`, None if there is none."""
 
+    def counter(name: str) -> int | None:
+        """The number that the next `store.changes.Allocate` of a counter would give, None if there was none yet."""
+
     def remembered(prefix: str, after: str, limit: int) -> Deferred[dict[str, str]]:
         """A page of the remembered values whose keys begin with `prefix` and come after the key `after`, by key.
 
@@ -190,6 +193,9 @@ class IBounce(Interface):
 
     def delivered(message: Message, results: Sequence[tuple[Delivery, Delivered]]) -> Deferred[Accept | None]:
         """These are done; see the flags of Delivered."""
+
+    def unclaimed(message: Message, results: Sequence[tuple[Delivery, Outcome]]) -> Deferred[Accept | None]:
+        """These were handed to a program that has not taken them in time; they are not tried again."""
 
     def arrived(envelope: Envelope, recipients: Sequence[tuple[Address, Wishes, int]]) -> Deferred[Accept | None]:
         """At the intake: each recipient went into that number of maildrops, in the commit that accepts the message."""

@@ -74,6 +74,8 @@ class DotUnstuffer:
     Only CR LF dot CR LF ends a text: LF dot LF and its relatives are data (SMTP smuggling, CVE-2023-51764 and kin).
     """
 
+    cut = False
+
     def __init__(self) -> None:
         self._held = b"\r\n"  # octets not given out yet that may belong to an end mark; at first a virtual line start
         self._first = True
@@ -98,9 +100,34 @@ class DotUnstuffer:
             data = data[2:]
         return data
 
-    @staticmethod
-    def _possible_end(data: bytes) -> int:
+    def _possible_end(self, data: bytes) -> int:
         for size in (4, 3, 2, 1):
             if data.endswith(b"\r\n.\r"[:size]):
                 return size
         return 0
+
+
+class EitherEndUnstuffer(DotUnstuffer):
+    """As its base, for a client that may end its text with another line than a dot: the first of the two that comes
+    ends it. `other` is that line without its CR LF, not empty and not beginning with a dot.
+
+    `cut` is true once the text has ended with the other line.
+    """
+
+    def __init__(self, other: bytes) -> None:
+        super().__init__()
+        self._mark = b"\r\n%b\r\n" % other
+        self._starts = tuple(self._mark[:size] for size in range(len(self._mark) - 1, 0, -1))
+
+    def feed(self, chunk: bytes) -> tuple[bytes, bytes | None]:
+        """As in the base."""
+        data = self._held + chunk
+        other = data.find(self._mark)
+        if other < 0 or 0 <= data.find(b"\r\n.\r\n", 0, other + 4) < other:
+            return super().feed(chunk)
+        self.cut = True
+        return self._give(data[:other + 2], True), data[other + len(self._mark):]
+
+    def _possible_end(self, data: bytes) -> int:
+        longest = next((len(start) for start in self._starts if data.endswith(start)), 0)
+        return max(longest, super()._possible_end(data))

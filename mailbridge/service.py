@@ -33,7 +33,7 @@ from mailbridge.accounts.verified import KEY_SIZE, VerifiedLogins
 from mailbridge.admin import control
 from mailbridge.admin.operations import Operations
 from mailbridge.admin.status import Facts
-from mailbridge.config import rooms
+from mailbridge.config import outlets, rooms
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
 from mailbridge.edge.delivery import UserDelivery
@@ -46,6 +46,7 @@ from mailbridge.edge.transport import CurrentTLS, implicit_tls
 from mailbridge.errors import StartError
 from mailbridge.queue.bounce import Bounce
 from mailbridge.randomness import BulkRandom
+from mailbridge.receiver import Receiver
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.intake import Intake
 from mailbridge.routing.table import Table
@@ -53,7 +54,7 @@ from mailbridge.store import room
 from mailbridge.store.changes import Remember, User
 from mailbridge.store.sqlite import open_store
 from mailbridge.target.maildrop import Maildrop
-from mailbridge.waysout import WaysOut
+from mailbridge.waysout import Plans, WaysOut
 
 Factory = SMTPServerFactory | POP3ServerFactory
 
@@ -130,7 +131,9 @@ class Bridge(Service):
         self.directory = Directory(users.domains, users.tag_separator, users.postmaster)
         self.directory.replace(self.store.people_now())
         self._closing.append(self.store.watch("people", self._people_changed))
-        self.table = Table(rooms.routing_rules(config), self.directory, (), rooms.ways_out(config))
+        self.table = Table(
+            rooms.routing_rules(config), self.directory, (), rooms.ways_out(config), outlets.claims(config)
+        )
         random = BulkRandom(os.urandom)
         self.bounce = Bounce(self.store, self.table, rooms.bounce_settings(config), reactor, random)
         self.intake = Intake(
@@ -149,9 +152,13 @@ class Bridge(Service):
             self.directory.keeps_secrets,
         )
 
-        self.ways = WaysOut(config, reactor, self.store, self.table, self.bounce)
+        self.receiver = Receiver(config, reactor, self.table, self.intake, self.throttle)
+        self._closing.append(self.receiver.stop)
+        self.receiver.follow(config, self.receiver.make(config))
+        self.ways = WaysOut(config, reactor, self.store, self.table, self.bounce, self.receiver.journal)
         self.operations = Operations(
-            self.store, self.directory, self.table, pool, reactor.seconds, self._trusts, self
+            self.store, self.directory, self.table, pool, reactor.seconds, self._trusts, self.ways.numbers.upcoming,
+            self,
         )
 
     def _kept_secret(self, name: str) -> bytes:
@@ -182,7 +189,7 @@ class Bridge(Service):
         old, new = self.config, load(Path(self.config.source))
         options = certificate.load_context(new.tls.certificate, new.tls.key) if new.tls is not None else None
         rules, submission = rooms.routing_rules(new), rooms.submission_rules(new)
-        plans = rooms.relay_plans(new)
+        plans, receiver = Plans.make(new), self.receiver.make(new)
         changed = [key for key in _RESTART_ONLY if getattr(old, key) != getattr(new, key)]
         notes = [f"{key} changes only with a restart" for key in changed]
         if (old.tls is None) != (new.tls is None):
@@ -190,11 +197,12 @@ class Bridge(Service):
 
         self.config = new
         self.directory.reconfigure(new.users.domains, new.users.tag_separator, new.users.postmaster)
-        self.table.reconfigure(rules, (), rooms.ways_out(new))
+        self.table.reconfigure(rules, (), rooms.ways_out(new), outlets.claims(new))
         self.intake.limits = self.sessions.limits = new.limits
         self.intake.rules = submission
         self.bounce.settings = rooms.bounce_settings(new)
-        self.ways.follow(new, plans)
+        self.receiver.follow(new, receiver)
+        self.ways.follow(new, plans, self.receiver.journal)
         self.throttle.allowed = new.limits.wrong_passwords
         if self.tls is not None and options is not None:
             self.tls.options = options
@@ -223,8 +231,8 @@ class Bridge(Service):
     def _trusts(self, place: str, client: str) -> bool:
         """Whether a client needs no login at a listener."""
         return any(
-            edge.settings.clients.allows(client) for name, (_, edge, _) in self._edges.items()
-            if name == place and name.startswith("smtp")
+            factory.settings.clients.allows(client) for name, (_, _, factory) in self._edges.items()
+            if name == place and isinstance(factory, SMTPServerFactory)
         )
 
     def _look_at_certificate(self) -> None:
@@ -249,12 +257,20 @@ class Bridge(Service):
             wanted[place] = _Edge(smtp.listen, smtp.tls, rooms.smtp_settings(config, place, smtp), self._smtp_factory)
         for place, pop3 in rooms.pop3_places(config):
             wanted[place] = _Edge(pop3.listen, pop3.tls, rooms.pop3_settings(config, pop3), self._pop3_factory)
+        if config.receiver.listens:
+            settings = rooms.receiver_settings(config, self.receiver.hosts)
+            wanted[rooms.RECEIVER] = _Edge(config.receiver.listen, False, settings, self._receiver_factory)
         return wanted
 
     def _smtp_factory(self, settings: Any, implicit: bool) -> SMTPServerFactory:
-        return SMTPServerFactory(
+        return self.receiver.introduce(SMTPServerFactory(
             settings, self.sessions, self.reactor, self.intake, self.login, self.tls, implicit, self.ways.etrn
-        )
+        ))
+
+    def _receiver_factory(self, settings: Any, implicit: bool) -> SMTPServerFactory:
+        return self.receiver.serve(SMTPServerFactory(
+            settings, self.sessions, self.reactor, self.intake, tls=self.tls, implicit_tls=implicit, etrn=self.ways.etrn
+        ))
 
     def _pop3_factory(self, settings: Any, implicit: bool) -> POP3ServerFactory:
         return POP3ServerFactory(settings, self.sessions, self.reactor, os.urandom, self.login, self.tls, implicit)

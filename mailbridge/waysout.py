@@ -1,6 +1,6 @@
-"""The ways out of a running bridge: its relays and the queue that works for them, made of the configuration.
+"""The ways out of a running bridge: its relays and applications, and the queue that works for them.
 
-Follows a new configuration without dropping what is under way: a relay that is changed or gone brings its attempts to
+Follows a new configuration without dropping what is under way: a way that is changed or gone brings its attempts to
 their end, and what waits for a changed one is tried at once.
 """
 
@@ -12,15 +12,22 @@ from functools import cached_property
 from random import SystemRandom
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.names.client import createResolver
 
-from mailbridge.config import rooms
+from mailbridge.config import outlets, rooms
+from mailbridge.config.forward import FORWARD
 from mailbridge.config.model import Config
-from mailbridge.interfaces import IBounce, IRouter, IStore
+from mailbridge.interfaces import IBounce, IRouter, IStore, ITarget
+from mailbridge.logs.journal import Journal
 from mailbridge.queue.runner import Runner
+from mailbridge.routing.route import APPLICATION, RELAY
 from mailbridge.store.changes import RetryNow, Selection
+from mailbridge.target.application import ApplicationPlan, ApplicationTarget
+from mailbridge.target.jobnumbers import JobNumbers
+from mailbridge.target.journalled import Journalled
 from mailbridge.target.mx import MailExchangers
 from mailbridge.target.relay import Relay, RelayPlan
 
@@ -47,30 +54,67 @@ class _SystemResolver:
         return self._resolver.lookupIPV6Address(name, timeout)  # type: ignore[no-any-return]
 
 
+@frozen
+class Plans:
+    """How each relay and each application of a configuration works."""
+
+    relays: tuple[RelayPlan, ...]
+    applications: tuple[ApplicationPlan, ...]
+
+    @classmethod
+    def make(cls, config: Config) -> Plans:
+        """Those of `config`. Raises StartError for certificates that cannot be read."""
+        return cls(rooms.relay_plans(config), outlets.application_plans(config))
+
+
 class WaysOut:
-    """Relays by target name, and the runner that attempts what waits for them. `reactor` is Twisted's."""
+    """Targets by name, and the runner that attempts what waits for them. `reactor` is Twisted's.
+
+    `journal`, where there is one, hears of each recipient of the applications and of the forward server.
+    """
 
     _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any, store: IStore, router: IRouter, bounce: IBounce) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        store: IStore,
+        router: IRouter,
+        bounce: IBounce,
+        journal: Journal | None = None,
+    ) -> None:
         random = SystemRandom()
         self._config = config
         self._reactor = reactor
         self._store = store
+        self._bounce = bounce
+        self._journal = journal
+        self._started = False
         self._exchangers = MailExchangers(
             _SystemResolver(), reactor, random.shuffle, rooms.own_names(config),
             rooms.own_addresses(config),
         )
+        self.numbers = JobNumbers(store, outlets.first_number(config))
         self._relays: dict[str, Relay] = {}
-        for plan in rooms.relay_plans(config):
-            self._add(plan)
+        self._applications: dict[str, ApplicationTarget] = {}
+        self._targets: dict[str, ITarget] = {}
+        plans = Plans.make(config)
+        for relay in plans.relays:
+            self._add_relay(relay)
+        for application in plans.applications:
+            self._add_application(application)
+        self._show()
         self.runner = Runner(
-            store, router, self._relays, bounce, reactor, random.random, os.urandom(OWNER_SIZE).hex(),
+            store, router, self._targets, bounce, reactor, random.random, os.urandom(OWNER_SIZE).hex(),
             rooms.schedule(config),
         )
 
     def start(self) -> None:
         """Begin to deliver."""
+        self._started = True
+        for application in self._applications.values():
+            application.start()
         self.runner.start()
 
     def etrn(self, domain: str) -> Deferred[int]:
@@ -79,33 +123,76 @@ class WaysOut:
         return committed.addCallback(lambda receipts: receipts[0])
 
     def stop(self) -> Deferred[Any]:
-        """Let attempts end, then close all connections."""
+        """Let attempts end, then close all connections and workers."""
         stopped: Deferred[Any] = self.runner.stop()
-        return stopped.addBoth(lambda _: DeferredList([relay.close() for relay in self._relays.values()]))
+        return stopped.addBoth(lambda _: DeferredList([
+            *(relay.close() for relay in self._relays.values()),
+            *(application.close() for application in self._applications.values()),
+        ]))
 
-    def follow(self, config: Config, plans: tuple[RelayPlan, ...]) -> None:
-        """Work by a new configuration, of which `plans` were made (`rooms.relay_plans`)."""
+    def follow(self, config: Config, plans: Plans, journal: Journal | None = None) -> None:
+        """Work by a new configuration, of which `plans` were made."""
         old, self._config = self._config, config
+        self._journal = journal
         self.runner.schedule = rooms.schedule(config)
-        wanted = {plan.name: plan for plan in plans}
+        changed = self._follow_relays(old, plans.relays) + self._follow_applications(old, plans.applications)
+        self._show()
+        for name in changed:
+            self.runner.kick(target=name).addErrback(
+                lambda failure: self._log.failure("what waits could not be made due", failure)
+            )
+
+    def _follow_relays(self, old: Config, plans: tuple[RelayPlan, ...]) -> list[str]:
+        """The names of those that were there and are changed."""
         for name, relay in list(self._relays.items()):
-            if config.relay.get(relay.plan.name) != old.relay.get(relay.plan.name):
+            if self._config.relay.get(relay.plan.name) != old.relay.get(relay.plan.name):
                 del self._relays[name]
                 relay.retire().addErrback(lambda failure: self._log.failure("a relay did not close", failure))
-        for plan in wanted.values():
-            if self._add(plan) and plan.name in old.relay:
-                self.runner.kick(target=self._name(plan)).addErrback(
-                    lambda failure: self._log.failure("what waits could not be made due", failure)
-                )
+        opened = [plan.name for plan in plans if self._add_relay(plan)]
+        return [RELAY + name for name in opened if name in old.relay]
 
-    def _add(self, plan: RelayPlan) -> bool:
+    def _follow_applications(self, old: Config, plans: tuple[ApplicationPlan, ...]) -> list[str]:
+        """The names of those that were there and are changed, and of those that are there again."""
+        wanted = {APPLICATION + plan.name: plan for plan in plans}
+        for name in self._applications.keys() - wanted.keys():
+            self._applications.pop(name).retire().addErrback(
+                lambda failure: self._log.failure("an application did not end", failure)
+            )
+        new = self._config
+        alike = old.receiver == new.receiver and old.command_tags == new.command_tags
+        changed = []
+        for name, plan in wanted.items():
+            target = self._applications.get(name)
+            if target is None:
+                self._add_application(plan)
+            elif alike and old.application[plan.name] == new.application[plan.name]:
+                continue
+            else:
+                target.follow(plan)
+            changed.append(name)
+        return changed
+
+    def _add_relay(self, plan: RelayPlan) -> bool:
         """Open a relay unless it is there; whether it was opened."""
-        name = self._name(plan)
+        name = RELAY + plan.name
         if name in self._relays:
             return False
         self._relays[name] = Relay(plan, self._reactor, self._store, self._exchangers)
         return True
 
-    @staticmethod
-    def _name(plan: RelayPlan) -> str:
-        return f"relay:{plan.name}"
+    def _add_application(self, plan: ApplicationPlan) -> None:
+        target = ApplicationTarget(plan, self._reactor, self._store, self.numbers, self._bounce)
+        self._applications[APPLICATION + plan.name] = target
+        if self._started:
+            target.start()
+
+    def _show(self) -> None:
+        """Let the runner see what there is now."""
+        journal = self._journal
+        self._targets.clear()
+        self._targets.update(self._relays)
+        self._targets.update(self._applications)
+        if journal is not None:
+            for name in (*self._applications, RELAY + FORWARD):
+                if name in self._targets:
+                    self._targets[name] = Journalled(self._targets[name], journal)

@@ -15,19 +15,19 @@ LONGEST = 350
 
 VALUES, PURE, ADAPTERS, ASSEMBLY = range(4)
 _ROOMS = {
-    "message": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
-    "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS,
+    "message": PURE, "application": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE, "queue": PURE,
+    "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS, "logs": ADAPTERS,
     "fetch": ADAPTERS, "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
 }
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
-                     "clock", "message.header", "interfaces", "randomness", "routing.route", "store.changes",
-                     "store.users"), VALUES),
+                     "clock", "message.header", "interfaces", "niceness", "randomness", "routing.route",
+                     "store.changes", "store.users"), VALUES),
     **dict.fromkeys(("fetch", "fetch.conflines", "fetch.dmailconf", "fetch.notice", "fetch.recipient",
                      "fetch.settings", "fetch.words"), PURE),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
-    **dict.fromkeys(("service", "tap", "testing", "waysout"), ASSEMBLY),
+    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.lines import DotStuffer, DotUnstuffer, Normaliser, has_bare_newline
+from mailbridge.lines import DotStuffer, DotUnstuffer, EitherEndUnstuffer, Normaliser, has_bare_newline
 
 # What has been taken for an end of data by one server and not by another (threats.md, smuggling).
 SMUGGLERS = [
@@ -40,9 +40,9 @@ def stuffed(chunks: Iterable[bytes]) -> bytes:
     return b"".join(stuffer.feed(chunk) for chunk in chunks) + stuffer.finish()
 
 
-def unstuffed(chunks: Iterable[bytes]) -> tuple[bytes, bytes | None]:
+def unstuffed(chunks: Iterable[bytes], unstuffer: DotUnstuffer | None = None) -> tuple[bytes, bytes | None]:
     """(text, what followed its end, None when there was no end)."""
-    unstuffer, text = DotUnstuffer(), b""
+    unstuffer, text = unstuffer or DotUnstuffer(), b""
     waiting = list(chunks)
     for index, chunk in enumerate(waiting):
         octets, rest = unstuffer.feed(chunk)
@@ -175,3 +175,44 @@ def pieces(octets: bytes, places: list[int]) -> list[bytes]:
     """The octets cut at these places."""
     ends = sorted({place for place in places if place < len(octets)}) + [len(octets)]
     return [octets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+class EitherEndUnstufferTests(SynchronousTestCase):
+    """A text that may end with a line of space and dot."""
+
+    def test_table(self) -> None:
+        """The first of the two ends is the end, wherever the text is cut; nearly an end is text."""
+        for wire, text, rest, cut in [
+            (b" .\r\n", b"", b"", True), (b".\r\n", b"", b"", False),
+            (b"a\r\n .\r\nQUIT\r\n", b"a\r\n", b"QUIT\r\n", True), (b"a\r\n.\r\n .\r\n", b"a\r\n", b" .\r\n", False),
+            (b"a\r\n .\r\n.\r\n", b"a\r\n", b".\r\n", True), (b"..\r\n .\r\n", b".\r\n", b"", True),
+            (b" ..\r\n. .\r\n .\r\n", b" ..\r\n .\r\n", b"", True),
+            (b"a .\r\n .x\r\n.\r\n", b"a .\r\n .x\r\n", b"", False),
+            (b"\r\n .\r\r\n .\n\r\n.\r\n", b"\r\n .\r\r\n .\n\r\n", b"", False),
+        ]:
+            for chunks in cuts(wire):
+                unstuffer = EitherEndUnstuffer(b" .")
+                self.assertEqual((*unstuffed(chunks, unstuffer), unstuffer.cut), (text, rest, cut), chunks)
+
+    def test_smuggling(self) -> None:
+        """What others take for an end is text for this client too, but for the one line that was agreed on."""
+        for trick in SMUGGLERS:
+            if trick == b"\r\n .\r\n":
+                continue
+            wire = b"a" + trick + b"MAIL FROM:<x@y>\r\n .\r\n"
+            for chunks in cuts(wire):
+                text, rest = unstuffed(chunks, EitherEndUnstuffer(b" ."))
+                self.assertEqual(rest, b"", trick)
+                self.assertIn(b"MAIL", text)
+
+    @given(st.lists(st.sampled_from([b".", b" ", b"\r", b"\n", b"\r\n", b" .\r\n", b"end"]), max_size=20).map(b"".join),
+           st.sampled_from([b" .", b"end", b"e", b" .."]), st.integers(0, 40))
+    def test_agrees_with_definition(self, wire: bytes, line: bytes, at: int) -> None:
+        """It ends where the first line is that is one of the two."""
+        found = re.search(rb"(?<=\r\n)(\.|%b)\r\n" % re.escape(line), b"\r\n" + wire)
+        text, rest = unstuffed([wire[:at], wire[at:]], EitherEndUnstuffer(line))
+        if found is None:
+            self.assertIsNone(rest)
+        else:
+            self.assertEqual(rest, (b"\r\n" + wire)[found.end():])
+            self.assertEqual(text, (b"\r\n" + wire)[:found.start()].replace(b"\r\n.", b"\r\n")[2:])

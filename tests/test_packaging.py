@@ -90,6 +90,14 @@ class DocumentTests(SynchronousTestCase):
         config = load_text(textwrap.dedent(block), "README.rst", Path("/nowhere"))
         self.assertEqual((len(config.smtp), len(config.pop3), config.users.postmaster), (1, 1, "harold"))
 
+    def test_application(self) -> None:
+        """The application of the README loads, in a folder that is there."""
+        text = (ROOT / "README.rst").read_text()
+        block = text[text.index("    [application.sms]") : text.index("Only users who are logged in and the listed")]
+        block = block.replace("/var/spool/sms", str(ROOT))
+        config = load_text(textwrap.dedent(block), "README.rst", Path("/nowhere"))
+        self.assertEqual((config.application["sms"].ctl_type, len(config.application["sms"].clients)), ("sms", 2))
+
     def test_commands(self) -> None:
         """Every `mailbridge` command line of the README is one that the command takes."""
         lines = re.findall(r"^    .*\.venv/bin/mailbridge (.*)$", (ROOT / "README.rst").read_text(), re.MULTILINE)

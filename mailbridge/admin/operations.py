@@ -48,7 +48,8 @@ class Service(Protocol):
 class Operations:
     """The table of commands.
 
-    `trusts(listener, client)` says whether a client needs no login there. `service` is None while no bridge runs.
+    `trusts(listener, client)` says whether a client needs no login there, `upcoming()` which number the next job of an
+    application gets. `service` is None while no bridge runs.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Operations:
         pool: Pool,
         seconds: Callable[[], float],
         trusts: Callable[[str, str], bool],
+        upcoming: Callable[[], int],
         service: Service | None = None,
     ) -> None:
         self._store = store
@@ -66,6 +68,7 @@ class Operations:
         self._router = router
         self._seconds = seconds
         self._trusts = trusts
+        self._upcoming = upcoming
         self._service = service
         people = PeopleOperations(store, directory, pool, seconds)
         self._queue = queue = QueueOperations(store, seconds)
@@ -122,7 +125,7 @@ class Operations:
         trusted = user is not None or bool(client and self._trusts(listener, client))
         origin = Origin(listener, client, "", user.name if user else None, None, self._seconds(), "ESMTP", trusted)
         explanation = self._router.explain(recipient, sender, origin)
-        result = {**explanation.record(), "lines": explanation.lines()}
+        result = {**explanation.record(), "lines": explanation.lines(), "job": self._upcoming()}
         if user is not None and not self._directory.owns(user, sender):
             note = f"sender: {user.name} may not send as {sender.text}: {NOT_YOUR_ADDRESS}"
             result |= {"accepted": False, "answer": str(NOT_YOUR_ADDRESS), "lines": [note]}

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from attrs import Factory, define
 
 from mailbridge import certificate
+from mailbridge.accounts.foreign import load_checker
 from mailbridge.cli.options import Subparsers, read_config, show
 from mailbridge.cli.people import has_store, read_people
 from mailbridge.config import rooms
@@ -58,12 +59,14 @@ def check_certificate(config: Config, now: float, findings: Findings) -> None:
         findings.warnings.append(f"{config.tls.certificate}: {said}")
 
 
-def check_relays(config: Config, findings: Findings) -> None:
-    """Make the relays as the bridge does: their certificates are read."""
-    try:
-        rooms.relay_plans(config)
-    except StartError as error:
-        findings.faults.append(str(error))
+def check_ways(config: Config, findings: Findings) -> None:
+    """Make the relays as the bridge does: their certificates are read; and look for the receiver's checker."""
+    checker = config.receiver.authentication_lib
+    for make in (lambda: rooms.relay_plans(config), lambda: load_checker(checker) if checker is not None else None):
+        try:
+            make()
+        except StartError as error:
+            findings.faults.append(str(error))
 
 
 def check_people(config: Config, people: People) -> Iterable[str]:
@@ -80,7 +83,7 @@ def check(config: Config, now: float, with_store: bool) -> Findings:
     """Look at everything. Runs the reactor when there is a store."""
     findings = Findings(warnings=warnings(config))
     check_certificate(config, now, findings)
-    check_relays(config, findings)
+    check_ways(config, findings)
     little_room = room.warning(config.state, config.store.min_free)
     if little_room is not None:
         findings.warnings.append(little_room)

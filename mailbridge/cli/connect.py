@@ -19,13 +19,16 @@ from mailbridge.admin.call import NotRunning, call
 from mailbridge.admin.control import socket_path
 from mailbridge.admin.operations import Operations
 from mailbridge.cli.loop import run_reactor
-from mailbridge.config import rooms
+from mailbridge.config import outlets, rooms
 from mailbridge.config.model import Config
+from mailbridge.edge.hostnames import HostNames
 from mailbridge.errors import StartError, StoreError
 from mailbridge.routing.access import AccessList
+from mailbridge.routing.clients import NO_HOSTS
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.table import Table
 from mailbridge.store.sqlite import open_store
+from mailbridge.target.jobnumbers import JobNumbers
 
 T = TypeVar("T")
 
@@ -65,8 +68,11 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
         users = config.users
         directory = Directory(users.domains, users.tag_separator, users.postmaster)
         directory.replace(store.people_now())
-        table = Table(rooms.routing_rules(config), directory, (), rooms.ways_out(config))
-        operations = Operations(store, directory, table, pool, time.time, trusted_clients(config))
+        table = Table(rooms.routing_rules(config), directory, (), rooms.ways_out(config), outlets.claims(config))
+        if command == "route":
+            await HostNames(reactor.nameResolver, reactor, table.follow_hosts).follow(outlets.host_names(config))
+        numbers = JobNumbers(store, outlets.first_number(config))
+        operations = Operations(store, directory, table, pool, time.time, trusted_clients(config), numbers.upcoming)
         return await operations.run(command, arguments)
     finally:
         reactor.removeSystemEventTrigger(interrupted)
@@ -89,4 +95,6 @@ def refuse_foreign_root(state: Path, user: int) -> None:
 def trusted_clients(config: Config) -> Callable[[str, str], bool]:
     """`trusts(listener, client)`: whether a listener of the configuration needs no login from a client."""
     lists = {place: AccessList.parse(listener.clients) for place, listener in rooms.smtp_places(config)}
+    if config.receiver.listens:
+        lists[rooms.RECEIVER] = rooms.receiver_settings(config, NO_HOSTS).clients
     return lambda listener, client: listener in lists and lists[listener].allows(client)

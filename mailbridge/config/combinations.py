@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mailbridge.config.endpoint import Endpoint, parse_endpoint
-from mailbridge.config.relays import relay_faults
+from mailbridge.config.relays import receiver_listens, relay_faults
 from mailbridge.config.units import time
 from mailbridge.errors import Fault
 from mailbridge.routing.pattern import Pattern
@@ -37,7 +37,9 @@ def tables(document: Document, name: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _listeners(document: Document) -> list[tuple[str, dict[str, Any]]]:
-    return tables(document, "smtp") + tables(document, "pop3")
+    """(place, table) of every listener, that of `[receiver]` too."""
+    own = [("receiver", {"listen": listen}) for listen in receiver_listens(document)]
+    return tables(document, "smtp") + tables(document, "pop3") + own
 
 
 def _tls(document: Document) -> Iterator[Fault]:

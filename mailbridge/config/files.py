@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from mailbridge.config.units import shown
+
+WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|%[A-Za-z0-9_()]+%|[^/]*\\")
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -19,6 +23,44 @@ def path_reader(base: Path) -> Callable[[object], Path]:
         if not isinstance(value, str) or not value or "\0" in value:
             raise ValueError(f"must be a path, got {shown(value)}")
         return base / value
+
+    return read
+
+
+def program_reader(base: Path) -> Callable[[object], tuple[str, ...]]:
+    """A reader of commands, `["program", "argument"]`: the program is found here, by its path or by $PATH."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
+            raise ValueError(f'must be a list such as ["/usr/bin/program", "argument"], got {shown(value)}')
+        if any("\0" in part for part in value):
+            raise ValueError("must have no NUL in it")
+        name = value[0]
+        found = shutil.which(str(base / name) if os.sep in name else name)
+        if found is None:
+            raise ValueError(f"there is no program {shown(name)}; name it by its path and let mailbridge execute it")
+        return (os.path.abspath(found), *value[1:])
+
+    return read
+
+
+def folder_fault(path: Path) -> str | None:
+    """Why nothing can be written into the folder `path`, or None."""
+    if not path.is_dir():
+        return f"there is no folder {path}; make it, for the user mailbridge runs as"
+    if not os.access(path, os.W_OK | os.X_OK):
+        return f"the user mailbridge runs as may not write into {path}"
+    return None
+
+
+def local_path_reader(base: Path) -> Callable[[object], Path]:
+    """A reader of paths that may come from a Windows host, which has other folders."""
+    path = path_reader(base)
+
+    def read(value: object) -> Path:
+        if isinstance(value, str) and WINDOWS_PATH.match(value):
+            raise ValueError(f"{shown(value)} is a path of Windows; name a folder of this host")
+        return path(value)
 
     return read
 

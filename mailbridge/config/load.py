@@ -5,7 +5,6 @@ Nothing here listens, writes or starts; of the files that the configuration name
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -29,14 +28,26 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, override
 
+from mailbridge.config.applications import Readable, application_faults
 from mailbridge.config.combinations import combinations
-from mailbridge.config.keys import Faulty, hostname, readers
-from mailbridge.config.model import Config, POP3Listener, RelaySettings, RouteRule, SMTPListener
+from mailbridge.config.forward import FORWARD, forward_relay
+from mailbridge.config.keys import readers
+from mailbridge.config.model import (
+    ApplicationSettings,
+    Config,
+    POP3Listener,
+    ReceiverSettings,
+    RelaySettings,
+    RouteRule,
+    SMTPListener,
+)
+from mailbridge.config.readers import Faulty, hostname, place_of
+from mailbridge.config.receiver import application_name, command_tables
 from mailbridge.config.secrets import inline_secrets
 from mailbridge.config.servers import relay_name
 from mailbridge.config.units import shown
 from mailbridge.errors import ConfigError, Fault
-from mailbridge.routing.route import RELAY
+from mailbridge.routing.route import APPLICATION, RELAY
 
 MAX_OCTETS = 4 * 1024 * 1024
 
@@ -44,10 +55,13 @@ resolve_types(Config)
 _LISTS: dict[Any, type] = {
     tuple[SMTPListener, ...]: SMTPListener, tuple[POP3Listener, ...]: POP3Listener, tuple[RouteRule, ...]: RouteRule,
 }
-_NAMED: dict[Any, type] = {dict[str, RelaySettings]: RelaySettings}
+# The class of a table by name, what stands before the name, and the reader of the name.
+_NAMED: dict[Any, tuple[type, str, Callable[[str], str]]] = {
+    dict[str, RelaySettings]: (RelaySettings, "relay", relay_name),
+    dict[str, ApplicationSettings]: (ApplicationSettings, "application", application_name),
+}
 _TOML_PLACE = re.compile(r"(.*) \(at (?:(line [0-9]+, column [0-9]+)|(end of document))\)", re.DOTALL)
 _HIDE = "use { file = ... }, or do: chmod o-rwx"
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 def this_host() -> str:
@@ -107,11 +121,13 @@ def load_text(
     given = document if "hostname" in document else {**document, "hostname": default_hostname()}
     faults: list[Fault] = []
     config = None
+    converter = _converter(base, frozenset({*targets, *_own_targets(document)}))
     try:
-        config = _converter(base, frozenset({*targets, *_relay_targets(document)})).structure(given, Config)
+        config = converter.structure(given, Config)
     except ClassValidationError as error:
         faults.extend(_faults(error, ""))
     faults.extend(combinations(document))
+    faults.extend(application_faults(document, _readable(converter, document)))
     if public:
         faults.extend(Fault(place, f"everybody may read this file, and the secret in it; {_HIDE} {source}")
                       for place in inline_secrets(document))
@@ -119,14 +135,40 @@ def load_text(
         raise ConfigError(source, tuple(dict.fromkeys(faults)))
     if "domains" not in document.get("users", {}):
         config = evolve(config, users=evolve(config.users, domains=(config.hostname,)))
-    return evolve(config, source=source)
+    return evolve(config, relay={**config.relay, **forward_relay(config.receiver)}, source=source)
 
 
-def _relay_targets(document: dict[str, Any]) -> Iterator[str]:
-    """What `to` of a route may name because there is a relay of that name."""
-    relays = document.get("relay")
-    if isinstance(relays, dict):
-        yield from (RELAY + name for name in relays)
+def _readable(converter: Converter, document: dict[str, Any]) -> Readable:
+    """The tables of applications that can be read; the faults of the others are told already."""
+
+    def read(structure: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return structure(*arguments)
+        except Exception:  # cattrs raises groups of whatever its readers raise
+            return None
+
+    named = document.get("application")
+    tables = named if isinstance(named, dict) else {}
+    applications = {
+        name: read(converter.structure, table, ApplicationSettings)
+        for name, table in tables.items() if read(application_name, name)
+    }
+    return Readable(
+        receiver=read(converter.structure, document.get("receiver", {}), ReceiverSettings),
+        applications={name: table for name, table in applications.items() if table is not None},
+        command_tags=read(command_tables, document.get("command_tags", {})),
+    )
+
+
+def _own_targets(document: dict[str, Any]) -> Iterator[str]:
+    """What `to` of a route may name because there is a relay or an application of that name."""
+    for table, prefix in (("relay", RELAY), ("application", APPLICATION)):
+        named = document.get(table)
+        if isinstance(named, dict):
+            yield from (prefix + name for name in named)
+    receiver = document.get("receiver")
+    if isinstance(receiver, dict) and "forward_smtp_server" in receiver:
+        yield RELAY + FORWARD
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -150,8 +192,8 @@ def _converter(base: Path, targets: frozenset[str]) -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind, cls in _LISTS.items():
         converter.register_structure_hook_func(partial(eq, kind), _array(converter, cls))
-    for kind, cls in _NAMED.items():
-        converter.register_structure_hook_func(partial(eq, kind), _named(converter, cls))
+    for kind, (cls, header, read_name) in _NAMED.items():
+        converter.register_structure_hook_func(partial(eq, kind), _named(converter, cls, header, read_name))
     tables = dict(readers(base, targets))
     top = tables.pop(Config)  # last: its hooks are looked up when it is made
     for cls, keys in (*tables.items(), (Config, top)):
@@ -194,15 +236,17 @@ def _array(converter: Converter, cls: type) -> Callable[[object, Any], Any]:
     return read
 
 
-def _named(converter: Converter, cls: type) -> Callable[[object, Any], Any]:
+def _named(
+    converter: Converter, cls: type, header: str, read_name: Callable[[str], str]
+) -> Callable[[object, Any], Any]:
     def read(value: object, kind: Any) -> Any:
         if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
-            raise ValueError(f"must be tables, each under [relay.NAME], got {shown(value)}")
+            raise ValueError(f"must be tables, each under [{header}.NAME], got {shown(value)}")
         tables: dict[str, object] = {}
         errors: list[Exception] = []
         for name, table in value.items():
             try:
-                tables[relay_name(name)] = converter.structure(table, cls)
+                tables[read_name(name)] = converter.structure(table, cls)
             except ClassValidationError as error:
                 error.add_note(AttributeValidationNote("", name, cls))
                 errors.append(error)
@@ -231,8 +275,7 @@ def _faults(error: Exception, place: str) -> Iterator[Fault]:
             yield from _faults(inner, f"{place}[{index.index}]")
     elif isinstance(error, ForbiddenExtraKeysError):
         for key in sorted(error.extra_fields):
-            shown_key = key if _BARE_KEY.fullmatch(key) else json.dumps(key[:60])
-            yield Fault(f"{place}.{shown_key}" if place else shown_key, _unknown(key, error.cl))
+            yield Fault((place + place_of(key)).removeprefix("."), _unknown(key, error.cl))
     elif isinstance(error, Faulty):
         for below, problem in error.faults:
             yield Fault(place + below, problem)
@@ -261,7 +304,7 @@ def _keys_of_tables() -> Iterator[tuple[str, set[str]]]:
             yield f"[[{section.name}]]", {field.name for field in fields(cls)}
             continue
         if kind in _NAMED:
-            yield f"[{section.name}.NAME]", {field.name for field in fields(_NAMED[kind])}
+            yield f"[{section.name}.NAME]", {field.name for field in fields(_NAMED[kind][0])}
             continue
         for part in getattr(kind, "__args__", (kind,)):
             if isinstance(part, type) and has(part):

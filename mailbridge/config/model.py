@@ -9,7 +9,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from mailbridge.limits import MIB, Limits
+from mailbridge.application.tags import TagData
+from mailbridge.limits import KIB, MIB, Limits
 
 
 @frozen
@@ -34,7 +35,7 @@ class SMTPListener:
 
     `starttls` and `auth` are `offer`, `require` or `off`. `auth_in_clear` allows passwords without TLS from other than
     loopback. `add_headers` gives mail of trusted and logged-in clients a missing Date, Message-ID or From; `sender`
-    rewrites their envelope sender and From.
+    rewrites their envelope sender and From. `strangers = refuse` is for listed clients and logins alone.
     """
 
     listen: str
@@ -46,6 +47,7 @@ class SMTPListener:
     auth_in_clear: bool = False
     add_headers: bool = False
     sender: str | None = None
+    strangers: str = "greet"
 
 
 @frozen
@@ -139,6 +141,105 @@ class RouteRule:
 
 
 @frozen(kw_only=True)
+class ApplicationSettings:
+    """One `[application.NAME]`: whose mail becomes jobs for another program, and what is written for it.
+
+    The first group of keys has the names and meanings of the historic receiver; the second is ours. Patterns are RE2
+    and match the whole text. `nonstandard_data_terminator` is the line without its line ends. `from_enabled` None lets
+    all senders, `()` none. Jobs are files in `output_folder`, or go to `command`, a program by its whole path with its
+    arguments. `expiry` None is the queue's own; times are seconds, sizes octets; `output_code_page` None is that of
+    `[receiver]`.
+    """
+
+    ctl_type: str
+    enabled: bool = True
+    output_folder: Path | None = None
+    format_preference: tuple[str, ...] = ("txt",)
+    cmd_tags: str = ""
+    nonstandard_data_terminator: bytes | None = None
+    terminator_clients: tuple[str, ...] = ()
+    process_attachments: bool = False
+    process_anonymous: bool = False
+    process_att_msg: bool = False
+    clients: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    from_enabled: tuple[str, ...] | None = None
+    from_disabled: tuple[str, ...] = ()
+    ctl_settings: dict[str, str] = field(factory=dict)
+    transform: dict[str, str] = field(factory=dict)
+
+    ctl_layout: dict[str, str] = field(factory=dict)
+    ctl_suffix: str = ".CTL"
+    ctl_settings_lock: bool = False
+    cmd_error: str = "ignore"
+    output_code_page: str | None = None
+    ini_semicolon: str = "keep"
+    use_mail_priority: bool = False
+    attachment_types: tuple[str, ...] = ()
+    attachment_count: int = 20
+    attachment_size: int = 10 * MIB
+    attachment_total: int = 25 * MIB
+    text_size: int = 64 * KIB
+    command: tuple[str, ...] = ()
+    command_timeout: float = 60.0
+    expiry: float | None = None
+    daily_limit: int | None = None
+    allowed_numbers: str | None = None
+    normalize: bool = False
+    state_prefix: str = "420"
+    national_prefix: str = "0"
+    pickup: float | None = None
+    accounting: Path | None = None
+
+    @property
+    def needs_number(self) -> bool:
+        """Whether a job without a number has no meaning."""
+        return self.ctl_type != "json"
+
+
+@frozen(kw_only=True)
+class ReceiverSettings:
+    """`[receiver]`: what all applications share, and a listener of its own when there is an address or a port for it.
+
+    `clients` may use the applications that have no list of their own. `thread_num` clients at a time (None: as many as
+    `[limits]` lets), `socket_timeout` seconds of silence (None: as `[limits]` says). `id_allocated` is the last number
+    that was given to a job. `authentication_lib` names a credentials checker, `package.module.NAME`; `auth_in_clear`
+    takes passwords without TLS. Log levels are letters of EWIT. `forward_smtp_server` becomes the default relay
+    `forward`.
+    """
+
+    smtp_ip_address: str | None = None
+    smtp_port: int | None = None
+    clients: tuple[str, ...] = ()
+    authentication_lib: str | None = None
+    auth_in_clear: bool = False
+    thread_num: int | None = None
+    thread_priority: int = 0
+    socket_timeout: float | None = None
+    id_allocated: int = 0
+    forward_smtp_server: str | None = None
+    forward_smtp_server_port: int = 25
+    output_code_page: str = "cp1250"
+    log_console: str = ""
+    log_event_log: str = ""
+    log_file: str = "EWIT"
+    logging_file_name: Path | None = None
+    log_rcv_data: bool = False
+
+    @property
+    def listens(self) -> bool:
+        """Whether there is a listener of its own, with the place `receiver`."""
+        return self.smtp_port is not None or self.smtp_ip_address is not None
+
+    @property
+    def listen(self) -> str:
+        """Its endpoint: port 25 and loopback where nothing else is said."""
+        port = 25 if self.smtp_port is None else self.smtp_port
+        address = (self.smtp_ip_address or "127.0.0.1").replace(":", "\\:")
+        return f"tcp:{port}:interface={address}"
+
+
+@frozen(kw_only=True)
 class Config:
     """The whole file. Paths inside are absolute. `source` is its own path, for messages, and no key of the file.
 
@@ -156,4 +257,7 @@ class Config:
     route: tuple[RouteRule, ...] = ()
     relay: dict[str, RelaySettings] = field(factory=dict)
     queue: QueueSettings = field(factory=QueueSettings)
+    receiver: ReceiverSettings = field(factory=ReceiverSettings)
+    application: dict[str, ApplicationSettings] = field(factory=dict)
+    command_tags: dict[str, TagData] = field(factory=dict)
     source: str = ""

@@ -10,7 +10,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from mailbridge.config.endpoint import Endpoint, parse_endpoint
-from mailbridge.config.servers import MX, dedicated_server, parse_server, relay_name
+from mailbridge.config.historic import counted
+from mailbridge.config.model import ReceiverSettings
+from mailbridge.config.servers import MX, bind_address, dedicated_server, parse_server, relay_name, server_host
 from mailbridge.errors import Fault
 
 Table = Mapping[str, Any]
@@ -20,6 +22,8 @@ _SMTP, _SMTPS = 25, 465
 
 def relay_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
     """Every fault of this kind."""
+    own = list(_own_endpoints(document))
+    yield from _forward_loop(document, own)
     relays = document.get("relay")
     if not isinstance(relays, dict):
         return
@@ -27,7 +31,6 @@ def relay_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
     defaults = [name for name, table in tables.items() if table.get("default") is True]
     for name in defaults[1:]:
         yield Fault(f"relay.{name}.default", f"only one relay is the default, and relay.{defaults[0]} is it already")
-    own = list(_own_endpoints(document))
     for name, table in tables.items():
         try:
             place = f"relay.{relay_name(name)}"
@@ -129,19 +132,59 @@ def _loop(place: str, table: Table, own: list[tuple[str, Endpoint]], hostname: o
         except ValueError:
             pass
     for where, host, port in named:
-        for listener, endpoint in own:
-            if endpoint.place == f"port {port}" and _is_here(host, endpoint.interface, hostname):
-                yield Fault(where, f"is {listener} of this bridge itself: mail would go round in a circle")
-                break
+        yield from _circle(where, host, port, own, hostname)
+
+
+def _forward_loop(document: Mapping[str, Any], own: list[tuple[str, Endpoint]]) -> Iterator[Fault]:
+    """The same for the forward server of `[receiver]`."""
+    table = document.get("receiver")
+    try:
+        if isinstance(table, dict) and "forward_smtp_server" in table:
+            host = server_host(table["forward_smtp_server"])
+            port = counted(1, 65_535)(table.get("forward_smtp_server_port", _SMTP))
+            host = host.removeprefix("[").removesuffix("]")
+            yield from _circle("receiver.forward_smtp_server", host, port, own, document.get("hostname"))
+    except ValueError:
+        return  # said by the readers of the keys
+
+
+def _circle(
+    where: str, host: str, port: int, own: list[tuple[str, Endpoint]], hostname: object
+) -> Iterator[Fault]:
+    for listener, endpoint in own:
+        if endpoint.place == f"port {port}" and _is_here(host, endpoint.interface, hostname):
+            yield Fault(where, f"is {listener} of this bridge itself: mail would go round in a circle")
+            return
 
 
 def _own_endpoints(document: Mapping[str, Any]) -> Iterator[tuple[str, Endpoint]]:
     listeners = document.get("smtp")
-    for index, table in enumerate(listeners if isinstance(listeners, list) else []):
+    listens = [
+        (f"smtp[{index}]", table.get("listen") if isinstance(table, dict) else None)
+        for index, table in enumerate(listeners if isinstance(listeners, list) else [])
+    ]
+    for place, listen in (*listens, *(("receiver", listen) for listen in receiver_listens(document))):
         try:
-            yield f"smtp[{index}]", parse_endpoint(table.get("listen") if isinstance(table, dict) else None)
+            yield place, parse_endpoint(listen)
         except ValueError:
             continue
+
+
+def receiver_listens(document: Mapping[str, Any]) -> Iterator[str]:
+    """The endpoint of the receiver's own listener, where `[receiver]` has one that can be read."""
+    table = document.get("receiver")
+    if not isinstance(table, dict):
+        return
+    port, address = table.get("smtp_port"), table.get("smtp_ip_address")
+    try:
+        settings = ReceiverSettings(
+            smtp_port=None if port is None else counted(0, 65_535)(port),
+            smtp_ip_address=None if address is None else bind_address(address),
+        )
+    except ValueError:
+        return  # said by the readers of the keys
+    if settings.listens:
+        yield settings.listen
 
 
 def _is_here(host: str, interface: str, hostname: object) -> bool:

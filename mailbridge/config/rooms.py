@@ -8,25 +8,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from attrs import evolve
+
 from mailbridge.address import parse_mailbox
 from mailbridge.config.endpoint import parse_endpoint
 from mailbridge.config.model import Config, POP3Listener, RelaySettings, SMTPListener
+from mailbridge.config.outlets import enabled
 from mailbridge.config.servers import MX, parse_server
 from mailbridge.edge.clientlogin import login
 from mailbridge.edge.clienttls import Trust
 from mailbridge.edge.sending import INSECURE, NOT_OFFERED, SECURE, Manner, Server
-from mailbridge.edge.smtp_listener import SMTPListenerSettings
+from mailbridge.edge.smtp_listener import EndMark, SMTPListenerSettings
 from mailbridge.errors import StartError
+from mailbridge.logs.plan import LogPlan
 from mailbridge.pop3.settings import Settings as POP3Settings
 from mailbridge.queue.bounce import BounceSettings
 from mailbridge.queue.schedule import Schedule
 from mailbridge.routing.access import AccessList
+from mailbridge.routing.clients import ClientList, Hosts
 from mailbridge.routing.intake import SubmissionRules
 from mailbridge.routing.route import RELAY, Lanes, WayOut
 from mailbridge.routing.rules import Rule
 from mailbridge.smtp.decisions import ServerSettings
 from mailbridge.target.pool import PoolLimits
 from mailbridge.target.relay import RelayPlan
+
+RECEIVER = "receiver"
+"""The place of the listener of `[receiver]`."""
 
 _LOOPBACK = ("127.0.0.1", "::1")
 _ANY = ("", "0.0.0.0", "::")
@@ -42,6 +50,53 @@ def smtp_settings(config: Config, place: str, listener: SMTPListener) -> SMTPLis
         auth=listener.auth,
         auth_in_clear=listener.auth_in_clear,
         normalise=listener.bare_newlines == "normalise",
+        strangers=listener.strangers,
+        end_marks=_end_marks(config),
+    )
+
+
+def receiver_settings(config: Config, hosts: Hosts) -> SMTPListenerSettings:
+    """The rules of the listener of `[receiver]`, while the host names on lists mean what `hosts` says.
+
+    The receiver's clients are trusted, so that their other mail goes on; those of the applications may connect.
+    """
+    receiver, applications = config.receiver, enabled(config).values()
+    timeout = receiver.socket_timeout
+    limits = config.limits if timeout is None else evolve(config.limits, smtp_idle=timeout)
+    own = [entry for entry in receiver.clients if not ClientList.parse([entry]).names]
+    names = ClientList.parse(receiver.clients).names
+    looked_up = [address for name in names for address in sorted(hosts.get(name, ()))]
+    known = [entry for settings in applications for entry in settings.clients]
+    return SMTPListenerSettings(
+        name=RECEIVER,
+        server=ServerSettings(config.hostname, limits, "off" if config.tls is None else "offer"),
+        clients=AccessList.parse((*own, *looked_up)),
+        auth="off" if receiver.authentication_lib is None else "offer",
+        auth_in_clear=receiver.auth_in_clear,
+        strangers="refuse",
+        known=ClientList.parse((*receiver.clients, *known)),
+        connections=receiver.thread_num,
+        end_marks=_end_marks(config),
+    )
+
+
+def _end_marks(config: Config) -> tuple[EndMark, ...]:
+    """The nonstandard ends of data, on every listener: a client sends its own wherever it connects."""
+    return tuple(
+        EndMark(settings.nonstandard_data_terminator, ClientList.parse(settings.terminator_clients))
+        for settings in enabled(config).values() if settings.nonstandard_data_terminator is not None
+    )
+
+
+def log_plan(config: Config) -> LogPlan:
+    """Where the log of `[receiver]` goes."""
+    receiver = config.receiver
+    return LogPlan(
+        path=receiver.logging_file_name,
+        file=receiver.log_file,
+        console=receiver.log_console,
+        syslog=receiver.log_event_log,
+        data=receiver.log_rcv_data,
     )
 
 
@@ -177,5 +232,8 @@ def own_names(config: Config) -> tuple[str, ...]:
 
 def own_addresses(config: Config) -> tuple[str, ...]:
     """The addresses under which they would: loopback, and those that an `[[smtp]]` listens on."""
-    listening = (parse_endpoint(listener.listen).interface for listener in config.smtp)
+    listens = [listener.listen for listener in config.smtp]
+    if config.receiver.listens:
+        listens.append(config.receiver.listen)
+    listening = (parse_endpoint(listen).interface for listen in listens)
     return tuple(dict.fromkeys((*_LOOPBACK, *(address for address in listening if address not in _ANY))))

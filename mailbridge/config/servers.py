@@ -44,6 +44,20 @@ def parse_server(value: object) -> tuple[str, int | None]:
     return _host(match["host"]), port
 
 
+def server_host(value: object) -> str:
+    """A reader of a host without a port, as it stands before `:port`."""
+    bare = value.removeprefix("[").removesuffix("]") if isinstance(value, str) else None
+    if bare is not None and ":" in bare:
+        try:
+            return f"[{IPv6Address(bare)}]"
+        except ValueError:
+            pass
+    host, port = parse_server(value)
+    if port is not None:
+        raise ValueError(f"must be a host without a port, got {shown(value)}")
+    return host
+
+
 def dedicated_server(value: object) -> tuple[str, int, str, str]:
     """(host, port, user, password) of fauSMTP's `dedicatedsmtp`; user and password may be missing or empty.
 

@@ -21,22 +21,25 @@ from mailbridge.envelope import NO_PARAMETERS, MailParameters, Origin
 from mailbridge.errors import AddressError
 from mailbridge.interfaces import IIntake, ITransaction
 from mailbridge.reply import Reply
-from mailbridge.routing.intake import Intake
+from mailbridge.routing.intake import Intake, Owns
 
 
 @implementer(IIntake, smtp.IMessageDelivery)
 class UserDelivery:
-    """Mail sent by one user. `user` is the name he logged in with."""
+    """Mail sent by one user. `user` is the name he logged in with; `owns` says what he may send as, where the directory
+    does not know him.
+    """
 
-    def __init__(self, intake: Intake, user: str, clock: IReactorTime) -> None:
+    def __init__(self, intake: Intake, user: str, clock: IReactorTime, owns: Owns | None = None) -> None:
         self.user = user
+        self._owns = owns
         self._intake = intake
         self._clock = clock
         self._shared: _Shared | None = None
 
     def begin(self, sender: Address, origin: Origin, declared: MailParameters) -> ITransaction | Reply:
         """Start a transaction as this user."""
-        return self._intake.begin(sender, origin, declared)
+        return self._intake.begin(sender, origin, declared, self._owns)
 
     # --- IMessageDelivery: for stock factories ------------------------------------------------------------------------
 
@@ -49,7 +52,7 @@ class UserDelivery:
         name, peer = (part.decode("utf-8", "replace") if part else "" for part in helo)
         begun = self._intake.begin(
             _address(origin), Origin("stock", peer, name, self.user, None, self._clock.seconds(), "ESMTPA", True),
-            NO_PARAMETERS,
+            NO_PARAMETERS, self._owns,
         )
         if isinstance(begun, Reply):
             raise smtp.SMTPBadSender(origin, begun.code, begun.text)

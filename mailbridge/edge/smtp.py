@@ -31,7 +31,6 @@ from mailbridge.routing.access import AccessList
 from mailbridge.routing.intake import Transaction
 from mailbridge.sasl.exchange import Exchange
 from mailbridge.sasl.values import Credentials
-from mailbridge.smtp.server import Server
 from mailbridge.store.changes import Wishes
 
 if TYPE_CHECKING:
@@ -71,21 +70,23 @@ class SMTPServer(Session, smtp.ESMTP):
         set_no_delay(transport)
         address = transport.getPeer()
         self.peer = address.host if isinstance(address, IPv4Address | IPv6Address) else ""
-        self._trusted = factory.settings.clients.allows(self.peer)
-        self._local = not self.peer or LOOPBACK.allows(self.peer)
         settings = factory.settings
-        self._server = Server(
-            self, settings.server, tls=factory.implicit_tls, normalise=settings.normalise and self._trusted
-        )
+        self.trusted = settings.clients.allows(self.peer)
+        self.is_stranger = not (self.trusted or settings.known.allows(self.peer, factory.hosts))
+        self._local = not self.peer or LOOPBACK.allows(self.peer)
+        self._server = factory.server(self)
         self._intake = factory.intake
-        if not factory.sessions.admit(self):
+        refusal = factory.admit(self)
+        if refusal is not None:
+            farewell = self._server.close(refusal)
             if factory.implicit_tls:  # no word reaches it before a handshake, and nobody would end a wait for one
-                self._server.close(reply.TOO_MANY_CONNECTIONS)
                 transport.abortConnection()
             else:
-                self._send(self._server.close(reply.TOO_MANY_CONNECTIONS))
+                self._send(farewell)
             return
-        if settings.auth == "require" and not self._trusted:
+        refused = settings.strangers == "refuse" and self.is_stranger
+        self._must_log_in = refused or (settings.auth == "require" and not self.trusted)
+        if self._must_log_in:
             self._login_by = factory.clock.seconds() + settings.server.limits.login_time
         self.deadline = self._next_deadline()
         transport.write(self._server.greet())
@@ -113,7 +114,7 @@ class SMTPServer(Session, smtp.ESMTP):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client is gone: what was half done is forgotten, what waits for the store goes on without it."""
-        self.factory.sessions.leave(self)
+        self.factory.leave(self)
         self._server.close(reply.BYE)
         self.deadline = inf
         if self._pending is None:
@@ -224,9 +225,7 @@ class SMTPServer(Session, smtp.ESMTP):
 
     def mail(self, sender: Address, parameters: MailParameters) -> Reply | None:
         """Begin a transaction with the intake of the login, or of strangers."""
-        if self.factory.settings.auth == "require" and self._user is None and not self._trusted:
-            return reply.NEED_LOGIN
-        if self._intake is None:
+        if self._intake is None or (self._must_log_in and self._user is None):
             return reply.NEED_LOGIN
         begun = self._intake.begin(sender, self._origin(parameters.utf8), parameters)
         # Asked for what is usual first, here and below: a false `isinstance(_, Deferred)` costs a microsecond.
@@ -249,7 +248,7 @@ class SMTPServer(Session, smtp.ESMTP):
             keyword += ("S" if self._server.tls else "") + ("A" if self._user else "")
         return Origin(
             factory.settings.name, self.peer, self._helo_name, self._user, self._tls_facts, factory.clock.seconds(),
-            keyword, self._trusted or self._user is not None,
+            keyword, self.trusted or self._user is not None,
         )
 
     def rcpt(self, recipient: Address, wishes: Wishes) -> Reply | None:
@@ -295,7 +294,7 @@ class SMTPServer(Session, smtp.ESMTP):
 
     def etrn(self, domain: str) -> Reply | None:
         """Let the queue try what waits for a domain; for trusted and logged-in clients only."""
-        if self.factory.etrn is None or not (self._trusted or self._user is not None):
+        if self.factory.etrn is None or not (self.trusted or self._user is not None):
             return reply.ETRN_REFUSED
         return self._later(self.factory.etrn(domain).addCallbacks(etrn_reply, etrn_failed), same)
 
@@ -308,6 +307,18 @@ class SMTPServer(Session, smtp.ESMTP):
 
     def _secure(self) -> bool:
         return self._server.tls or self._local or self.factory.settings.auth_in_clear
+
+    @property
+    def can_log_in(self) -> bool:
+        """Whether this client may log in, now or after STARTTLS."""
+        factory = self.factory
+        starttls = factory.settings.server.starttls != "off"
+        return factory.login is not None and factory.settings.auth != "off" and (starttls or self._secure())
+
+    @property
+    def who(self) -> str:
+        """The client as logs name it."""
+        return f"{self.peer or 'local'} ({self._user})" if self._user else self.peer or "local"
 
     def exchange(self, mechanism: str) -> Exchange | None:
         """Begin to log in."""
@@ -334,6 +345,6 @@ class SMTPServer(Session, smtp.ESMTP):
         logout, self._logout = self._logout, None
         self._user = None
         self._intake = self.factory.intake
-        self._server.normalise = self.factory.settings.normalise and self._trusted
+        self._server.normalise = self.factory.settings.normalise and self.trusted
         if logout is not None:
             logout()

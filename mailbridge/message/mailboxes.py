@@ -1,12 +1,14 @@
 """Mailbox lists of message headers (RFC 5322 3.4), on our own terms: linear, bounded, never two where one stands.
 
 Comments and display names are skipped, groups are opened, route addresses lose their route. Encoded words stay as they
-are: an address is never decoded out of one. What is no list raises AddressError.
+are: an address is never decoded out of one. What is no list raises AddressError; `named_mailboxes` is for showing, and
+passes over what is broken.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from mailbridge.address import Address, parse_mailbox
 from mailbridge.errors import AddressError
@@ -23,39 +25,83 @@ _TOKEN = re.compile(
       | (?P<atom>[^\s"<>@,:;()\[\]]+)""",
     re.VERBOSE,
 )
+# For showing, an encoded word is one word whatever stands in it: many programs leave commas in them.
+_SHOWN = re.compile(r"(?P<word>=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*\?=)|" + _TOKEN.pattern, re.VERBOSE)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _IN_COMMENT = re.compile(r"[^()\\]+|\\.?|[()]", re.DOTALL)
 
 Token = tuple[str, str]
-"""(kind, text); the kind is `special`, `quoted`, `literal` or `atom`."""
+"""(kind, text); the kind is `special`, `quoted`, `literal`, `atom`, `comment` or, for showing, `word`."""
 
 
 def parse_mailboxes(text: str) -> list[Address]:
     """The addresses of a header value such as To, in order. Raises AddressError with what is wrong."""
     if len(text) > MOST_OCTETS:
         raise AddressError("the list of addresses is too long")
-    found = [_address(tokens) for tokens in _mailboxes(_tokens(text)) if tokens]
+    whole = [token for token in _tokens(text, _TOKEN) if token[0] != "comment"]
+    found = [_address(tokens) for tokens in _mailboxes(whole) if tokens]
     if len(found) > MOST_MAILBOXES:
         raise AddressError(f"the list has more than {MOST_MAILBOXES} addresses")
     return found
 
 
-def _tokens(text: str) -> list[Token]:
-    """What is left without space and comments."""
-    tokens: list[Token] = []
+def named_mailboxes(text: str) -> Iterator[tuple[str, Address] | None]:
+    """(display name, not decoded; address) of each mailbox in order, as far as they are read; None for a broken one.
+
+    An address needs a domain here. Nothing comes after a place where the list itself is broken. Never raises.
+    """
+    mailbox: list[Token] = []
+    angle = False
+    try:
+        for token in _tokens(text, _SHOWN):
+            kind, word = token
+            if kind == "special" and word in "<>":
+                angle = word == "<"
+            if kind == "special" and not angle and word in ",;:":
+                if mailbox and word != ":":
+                    yield _named(mailbox)
+                mailbox = []
+            else:
+                mailbox.append(token)
+    except AddressError:
+        yield None
+        return
+    if mailbox:
+        yield _named(mailbox)
+
+
+def _named(mailbox: list[Token]) -> tuple[str, Address] | None:
+    plain = [("atom" if kind == "word" else kind, word) for kind, word in mailbox if kind != "comment"]
+    try:
+        address = _address(plain)
+    except AddressError:
+        return None
+    if not address.domain:
+        return None
+    name = plain[:plain.index(("special", "<"))] if ("special", "<") in plain else []
+    words = [_ESCAPED.sub(r"\1", word[1:-1]) if kind == "quoted" else word for kind, word in name]
+    if not words:  # bonnie@example.org (Bonnie), the form before RFC 822
+        words = [_ESCAPED.sub(r"\1", word) for kind, word in mailbox if kind == "comment"][:1]
+    return " ".join(words), address
+
+
+def _tokens(text: str, pattern: re.Pattern[str]) -> Iterator[Token]:
+    """What is left without space. Raises AddressError."""
     at = 0
     while at < len(text):
-        match = _TOKEN.match(text, at)
+        match = pattern.match(text, at)
         if match is None:
             raise AddressError(f"unexpected {text[at:at + 20]!r} in a list of addresses")
         kind, word = str(match.lastgroup), match.group()
         at = match.end()
         if word == "(":
-            at = _after_comment(text, at)
+            end = _after_comment(text, at)
+            yield "comment", text[at:end - 1]
+            at = end
         elif word == ")":
             raise AddressError("a ) without its ( in a list of addresses")
         elif kind != "space":
-            tokens.append((kind, word))
-    return tokens
+            yield kind, word
 
 
 def _after_comment(text: str, at: int) -> int:

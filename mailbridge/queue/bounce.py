@@ -87,6 +87,14 @@ class Bounce:
             for delivery, outcome in results if fate.wants(delivery.wishes, "DELAY")
         ])
 
+    def unclaimed(self, message: Message, results: Sequence[tuple[Delivery, Outcome]]) -> Deferred[Accept | None]:
+        """Handed over, and not taken by those it was for."""
+        now = self._clock.seconds()
+        return self._of_message(message, "DELAY", [
+            fate.unclaimed(delivery.recipient, delivery.wishes, outcome, now)
+            for delivery, outcome in results if fate.wants_unclaimed(delivery.wishes)
+        ])
+
     def delivered(self, message: Message, results: Sequence[tuple[Delivery, Delivered]]) -> Deferred[Accept | None]:
         """Done, and not by a system that tells it itself."""
         now = self._clock.seconds()

@@ -33,7 +33,8 @@ class Action(Enum):
 class Fate:
     """What became of one recipient. `said` are the words of `server`, or our own when there is none.
 
-    `attempted` is when it was tried last, `retry_until` when it will be given up; seconds since 1970.
+    `attempted` is when it was tried last, `retry_until` when it will be given up; seconds since 1970. One that is
+    delayed without a `retry_until` is not tried again: it waits for somebody else.
     """
 
     recipient: str
@@ -61,6 +62,17 @@ def delayed(recipient: str, wishes: Wishes, outcome: Outcome, now: float, until:
     """Not delivered yet."""
     status = _status(outcome.reply, "4") if isinstance(outcome, TransientFailure) else "4.0.0"
     return Fate(recipient, Action.DELAYED, status, wishes.original, *_words(outcome), now, until)
+
+
+def wants_unclaimed(wishes: Wishes) -> bool:
+    """Whether the sender wants to hear that nobody has taken the message: it may be late, or lost."""
+    return wants(wishes, "DELAY") or wants(wishes, "FAILURE")
+
+
+def unclaimed(recipient: str, wishes: Wishes, outcome: Outcome, now: float) -> Fate:
+    """Handed over in time, and not taken: late, and not tried again by us."""
+    status = _status(outcome.reply, "4") if isinstance(outcome, TransientFailure) else "4.0.0"
+    return Fate(recipient, Action.DELAYED, status, wishes.original, *_words(outcome), now)
 
 
 def delivered(recipient: str, wishes: Wishes, outcome: Delivered, now: float) -> Fate:

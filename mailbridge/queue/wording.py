@@ -40,6 +40,12 @@ _OPENINGS: dict[Action, tuple[str, str]] = {
     ),
 }
 
+_UNCLAIMED = (
+    "Your message has not been picked up",
+    "Your message was handed over for the addresses below, and nobody has taken it\nyet. It is still there; it may be "
+    "late, or never reach them.",
+)
+
 # What the sender can do, by the beginning of the status (RFC 3463, RFC 7505); the first that fits.
 _ADVICE: tuple[tuple[str, str], ...] = (
     ("5.1.2", "The part after the @ is no mail domain. Look for a typing error."),
@@ -93,6 +99,8 @@ def plain_words(hostname: str, number: str, subject: str, received: float, fates
 
 
 def _opening(fates: Sequence[Fate]) -> tuple[str, str]:
+    if all(fate.action is Action.DELAYED and fate.retry_until is None for fate in fates):
+        return _UNCLAIMED
     actions = {fate.action for fate in fates}
     return next(words for action, words in _OPENINGS.items() if action in actions)
 

@@ -2,7 +2,7 @@
 
 An entry is an address, a network (`10.0.0.0/8`), a range with both ends in it (`a-b`), or `localhost` (127.0.0.0/8 and
 ::1). IPv4 inside IPv6 (`::ffff:a.b.c.d`) is IPv4, in lists and in peers. An empty list names nobody. Host names are not
-taken: nothing here asks the DNS.
+taken here: see `routing.clients`.
 """
 
 from __future__ import annotations
@@ -77,6 +77,22 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def canonical(text: str) -> str | None:
+    """The one spelling of an address: no zone, IPv4 inside IPv6 as IPv4; None for what is no address."""
+    address = _parsed(text.partition("%")[0])
+    return None if address is None else str(address)
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
 @frozen(eq=False)
 class AccessList:
     """A set of addresses, asked once per session or recipient; answers are remembered, a bounded number of them."""
@@ -108,13 +124,19 @@ class AccessList:
             known = self._known[peer] = self._contains(peer)
         return known
 
+    def overlaps(self, other: AccessList) -> bool:
+        """Whether any address is on both lists."""
+        return any(
+            first <= there_last and there_first <= last
+            for version, firsts in self._starts.items()
+            for first, last in zip(firsts, self._ends[version], strict=True)
+            for there_first, there_last in zip(other._starts[version], other._ends[version], strict=True)
+        )
+
     def _contains(self, peer: str) -> bool:
-        try:
-            address: IPv4Address | IPv6Address = ip_address(peer)
-        except ValueError:
+        address = _parsed(peer)
+        if address is None:
             return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
         number = int(address)
         at = bisect_right(self._starts[address.version], number) - 1
         return at >= 0 and number <= self._ends[address.version][at]

@@ -18,6 +18,7 @@ from mailbridge.store.changes import Alias, People, User
 
 MAX_LOOKUPS = 10_000
 MAX_DEPTH = 50
+CATCH_ALL = "catch-all"
 _POSTMASTER = "postmaster"
 _LONGEST_LOGIN = 512
 
@@ -190,7 +191,7 @@ class Directory:
         if local == _POSTMASTER and self._oldest is not None:
             yield _POSTMASTER, self._oldest
         if ("", domain) in self._aliases:
-            yield "catch-all", self._aliases["", domain]
+            yield CATCH_ALL, self._aliases["", domain]
 
     def _configured_postmaster(self) -> Iterator[User | Alias]:
         key = _key(self._postmaster) if self._postmaster is not None else None

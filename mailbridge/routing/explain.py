@@ -5,6 +5,8 @@ The steps are those the router itself takes (`Table.decide`), so that the explan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import frozen
 
 from mailbridge.address import Address
@@ -14,15 +16,17 @@ from mailbridge.routing.route import Resolution, Route
 
 @frozen
 class Step:
-    """One step: its name (`address`, `route[0]`, `local`, `default`, `end`), what was compared, and what came of it.
+    """One step: its name (`address`, `route[0]`, `application.sms`, `local`, `default`, `end`), what was compared, and
+    what came of it.
 
-    `answer` is set in the last step only.
+    `answer` is set in the last step only; `groups` with it, when it is an application's.
     """
 
     name: str
     compared: str
     result: str
     answer: Resolution | None = None
+    groups: Mapping[str, str] | None = None
 
     def __str__(self) -> str:
         return f"{self.name}: {self.compared}: {self.result}"
@@ -48,13 +52,15 @@ class Explanation:
         return [*(f"{number}. {step}" for number, step in enumerate(self.steps, 1)), f"answer: {show(self.answer)}"]
 
     def record(self) -> dict[str, object]:
-        """The explanation for a program (`--json`)."""
-        answer = self.answer
+        """The explanation for a program (`--json`); `groups` is what an application reads out of the address."""
+        answer, groups = self.answer, self.steps[-1].groups
         return {
             "recipient": self.recipient.text,
             "sender": self.sender.text,
             "accepted": not isinstance(answer, Reply),
             "answer": show(answer),
+            "targets": [] if isinstance(answer, Reply) else [route.target for route in answer],
+            "groups": None if groups is None else dict(groups),
             "steps": [{"step": s.name, "compared": s.compared, "result": s.result} for s in self.steps],
         }
 

@@ -33,6 +33,9 @@ from mailbridge.store.changes import NO_WISHES, Accept, Queued, Wishes
 
 _QUEUE_ID_OCTETS = 10
 
+Owns = Callable[[str, Address], bool]
+"""Whether a login may send as an address."""
+
 
 @frozen
 class SubmissionRules:
@@ -76,18 +79,25 @@ class Intake:
         self.bounce = bounce
         self._random = random
 
-    def begin(self, sender: Address, origin: Origin, declared: MailParameters) -> Transaction | Reply:
-        """Start a transaction; refuses a sender that the logged-in user may not use, and what there is no room for."""
+    def begin(
+        self, sender: Address, origin: Origin, declared: MailParameters, owns: Owns | None = None
+    ) -> Transaction | Reply:
+        """Start a transaction; refuses a sender that the logged-in user may not use, and what there is no room for.
+
+        `owns(user, sender)` says whether that login may; without it the directory does.
+        """
         rules = self.rules.get(origin.listener, NO_RULES) if origin.trusted else NO_RULES
         if rules.sender is not None and not sender.is_null:
             sender = rules.sender
-        elif origin.user is not None:
-            user = self.directory.login(origin.user)
-            if user is None or not self.directory.owns(user, sender):
-                return reply.NOT_YOUR_ADDRESS
+        elif origin.user is not None and not (owns or self._owns)(origin.user, sender):
+            return reply.NOT_YOUR_ADDRESS
         if declared.size is not None and declared.size > self.store.free_octets():
             return reply.STORE_FULL
         return Transaction(self, sender, origin, declared, self.queue_id(), rules)
+
+    def _owns(self, login: str, sender: Address) -> bool:
+        user = self.directory.login(login)
+        return user is not None and self.directory.owns(user, sender)
 
     def queue_id(self) -> str:
         """A new queue id: 20 hexadecimal digits."""

@@ -10,6 +10,8 @@ import re
 import re2
 from attrs import field, frozen
 
+from mailbridge.routing.dialect import advice
+
 _LITERAL_DOMAIN = r"(?:[a-z0-9_\x80-\U0010ffff-]|\\\.)+"
 _LITERAL_DOMAINS = re.compile(
     rf".*@(?:({_LITERAL_DOMAIN})|\((?:\?:)?({_LITERAL_DOMAIN}(?:\|{_LITERAL_DOMAIN})*)\))\$?", re.IGNORECASE | re.DOTALL
@@ -25,12 +27,17 @@ def _options() -> re2.Options:
 
 @frozen
 class Pattern:
-    """One compiled pattern; `text` is as the operator wrote it. Making a bad one raises ValueError with the place."""
+    """One compiled pattern; `text` is as the operator wrote it. Making a bad one raises ValueError with the place and,
+    for what RE2 has not, with what to write instead."""
 
     text: str
     _regex: object = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        advised = advice(self.text)
+        if advised is not None:
+            at, what = advised
+            raise ValueError(f'bad pattern "{self.text}" at character {at}: {what}')
         try:
             regex = re2.compile(self.text, _options())
         except re2.error as error:
@@ -45,6 +52,34 @@ class Pattern:
             return self._regex.fullmatch(text) is not None  # type: ignore[attr-defined]
         except UnicodeError:
             return False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of its groups, `(?P<name>...)`."""
+        return frozenset(self._regex.groupindex)  # type: ignore[attr-defined]
+
+    def groups(self, text: str) -> dict[str, str] | None:
+        """What the named groups hold when the whole of `text` matches, without those that took no part; else None."""
+        try:
+            match = self._regex.fullmatch(text)  # type: ignore[attr-defined]
+        except UnicodeError:
+            return None
+        if match is None:
+            return None
+        return {name: value for name, value in match.groupdict().items() if value is not None}
+
+    @property
+    def captures(self) -> bool:
+        """Whether it has a group."""
+        return bool(self._regex.groups)  # type: ignore[attr-defined]
+
+    def captured(self, text: str) -> str | None:
+        """What the first group holds when `text` begins with the pattern; None when it does not, or has no group."""
+        try:
+            match = self._regex.match(text)  # type: ignore[attr-defined]
+        except UnicodeError:
+            return None
+        return None if match is None or not self.captures else match.group(1)
 
     def literal_domains(self) -> frozenset[str]:
         r"""The domains in lower case when the pattern ends in literal ones (`.*@(a\.org|b\.org)`), else nothing."""

@@ -11,6 +11,7 @@ from mailbridge.reply import Reply
 MAILDROP = "maildrop"
 REFUSE = "refuse"
 RELAY = "relay:"
+APPLICATION = "application:"
 
 
 @frozen

@@ -114,9 +114,9 @@ class Rule:
             return f"listener is not {self.listener}"
         return None
 
-    def lets_out(self, recipient: Address, origin: Origin) -> bool:
-        """Whether this rule may lead mail from `origin` out of the bridge (invariant 5)."""
-        return origin.trusted or fold_domain(recipient.domain) in self.anyone
+    def opens_to_anyone(self, recipient: Address) -> bool:
+        """Whether this rule may lead a stranger's mail out of the bridge (invariant 5)."""
+        return fold_domain(recipient.domain) in self.anyone
 
 
 def anyone_domains(pattern: Pattern | None) -> frozenset[str]:

@@ -27,16 +27,19 @@ class Server(Conversation):
     """One session. `tls` and `logged_in` tell where it stands."""
 
     __slots__ = (
-        "_content", "_decisions", "_exchange", "_helo", "_recipients", "_sender_given", "_settings", "_utf8",
-        "logged_in", "tls",
+        "_content", "_decisions", "_end_line", "_exchange", "_helo", "_recipients", "_sender_given", "_settings",
+        "_surplus", "_utf8", "logged_in", "tls",
     )
 
     def __init__(
-        self, decisions: Decisions, settings: ServerSettings, tls: bool = False, normalise: bool = False
+        self, decisions: Decisions, settings: ServerSettings, tls: bool = False, normalise: bool = False,
+        end_line: bytes = b"",
     ) -> None:
         super().__init__(settings.limits, normalise)
         self._decisions = decisions
         self._settings = settings
+        self._end_line = end_line
+        self._surplus: bytes | None = None
         self.tls = tls
         self.logged_in = False
         self._begin()
@@ -170,7 +173,7 @@ class Server(Conversation):
             self._drop_transaction()
             raise CommandError(refusal)
         self._content = IncomingContent(self._limits.message_size, self.normalise)
-        self._content.begin_data()
+        self._content.begin_data(self._end_line)
         self._reading = True
         self._reply(reply.SEND_DATA)
 
@@ -203,6 +206,8 @@ class Server(Conversation):
         if rest is None:
             return b""
         self._reading = False
+        if content.cut:
+            self._surplus, rest = rest, b""
         if content.fault is not None:
             self._content_refused(content, content.fault)
         elif content.complete:
@@ -216,6 +221,7 @@ class Server(Conversation):
         if not content.complete:  # the chunks still to come are read and refused as well (RFC 3030 2)
             self._content = content
         self._fail(fault)
+        self._after_message()
 
     def _end_answered(self, answer: Reply) -> None:
         self._clear()
@@ -224,6 +230,13 @@ class Server(Conversation):
             self._reply(answer)
         else:
             self._fail(answer)
+        self._after_message()
+
+    def _after_message(self) -> None:
+        surplus, self._surplus = self._surplus, None
+        if surplus is not None and (surplus or self._input):  # who ends like that waits for its reply: smuggled
+            self._reply(reply.TOO_EARLY)
+            self.closing = True
 
     def _drop_transaction(self) -> None:
         if self._sender_given:

@@ -187,6 +187,10 @@ class MemoryStore:
         """See IStore."""
         return self._state.remembered.get(key)
 
+    def counter(self, name: str) -> int | None:
+        """See IStore."""
+        return self._state.counters.get("=" + name)
+
     def _answer(self, answer: Any) -> Deferred[Any]:
         return fail(StoreError("the store is closed")) if self._closed else succeed(answer)
 

@@ -113,6 +113,12 @@ def recall(connection: apsw.Connection, key: str) -> str | None:
     return None if value is None else str(value)
 
 
+def counter(connection: apsw.Connection, name: str) -> int | None:
+    """The next number of a caller's counter, None if there is none."""
+    value: Any = connection.execute("SELECT next FROM counter WHERE name = ?", ("=" + name,)).get
+    return None if value is None else int(value)
+
+
 def remembered(connection: apsw.Connection, prefix: str, after: str, limit: int) -> dict[str, str]:
     """A page of remembered values by key."""
     found: Any = column(connection, "SELECT json_group_array(json_array(key, value)) FROM (SELECT * FROM remembered "

@@ -221,6 +221,10 @@ class SQLiteStore:
         """See IStore. Raises StoreError."""
         return self._read_now(people.recall, key)
 
+    def counter(self, name: str) -> int | None:
+        """See IStore. Raises StoreError."""
+        return self._read_now(people.counter, name)
+
     def remembered(self, prefix: str, after: str, limit: int) -> Deferred[dict[str, str]]:
         """See IStore."""
         if limit > PAGE:

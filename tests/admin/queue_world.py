@@ -29,7 +29,7 @@ class QueueWorld:
         self.store = MemoryStore(self.clock)
         directory = Directory(["example.org"])
         self.operations = Operations(self.store, directory, Table([], directory), None,  # type: ignore[arg-type]
-                                     self.clock.seconds, lambda listener, client: False)
+                                     self.clock.seconds, lambda listener, client: False, lambda: 1)
 
     async def ask(self, command: str, arguments: dict[str, Any]) -> Any:
         """As `cli.connect.Ask`."""

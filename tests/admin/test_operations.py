@@ -77,7 +77,7 @@ class OperationsTests(SynchronousTestCase):
                            listener=None, reply=None, anyone=False)]
         table = Table(rules, self.directory)
         self.operations = Operations(store, self.directory, table, self.pool, self.clock.seconds,
-                                     lambda listener, client: client == "10.0.0.1", self.running)
+                                     lambda listener, client: client == "10.0.0.1", lambda: 43, self.running)
 
     def ask(self, command: str, **arguments: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(self.operations.run(command, arguments)))
@@ -272,7 +272,7 @@ class OperationsTests(SynchronousTestCase):
     def test_nothing_runs(self) -> None:
         """Without a running bridge there is no status and nothing to reload."""
         self.operations = Operations(self.store, self.directory, Table([], self.directory), self.pool,
-                                     self.clock.seconds, lambda listener, client: False)
+                                     self.clock.seconds, lambda listener, client: False, lambda: 1)
         for command in ("status", "reload"):
             self.assertIn("not running", self.refused(Kind.FAILED, command))
 

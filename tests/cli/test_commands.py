@@ -145,7 +145,7 @@ class CommandTests(SynchronousTestCase):
             bridge = Bridge(route={"accepted": accepted, "lines": ["1. local: x", "answer: y"]})
             told = self.run_command(route.route, "route <> x@y --client 10.0.0.1 --user bonnie", bridge)
             self.assertEqual((code, "1. local: x\nanswer: y", ""), told)
-            expected = {"from": "<>", "to": "x@y", "listener": "smtp[0]", "client": "10.0.0.1",
+            expected = {"from": "<>", "to": "x@y", "client": "10.0.0.1",
                         "user": "bonnie"}
             self.assertEqual([("route", expected)], bridge.asked)
 

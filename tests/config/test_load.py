@@ -183,6 +183,7 @@ def pem(base: Path) -> None:
     for name in ("cert.pem", "key.pem", "ca.pem", "client.pem", "relay.password"):
         (base / name).write_text("PEM")
         (base / name).chmod(0o600)
+    (base / "jobs").mkdir(exist_ok=True)
 
 
 class LoadTests(SynchronousTestCase):
@@ -371,7 +372,10 @@ class ShippedFileTests(SynchronousTestCase):
         names = {"Config": "", "StoreSettings": "store", "TLSSettings": "tls", "Limits": "limits",
         "SMTPListener": "smtp",
                  "POP3Listener": "pop3", "UsersSettings": "users", "RouteRule": "route",
-                 "RelaySettings": "relay", "QueueSettings": "queue"}
+                 "RelaySettings": "relay", "QueueSettings": "queue", "ReceiverSettings": "receiver",
+                 "ApplicationSettings": "application"}
+        self.assertEqual(tables.pop("command_tags"), {"priority", "urgent"})  # named by the operator
+        tables[""].add("command_tags")
         for cls, key, _ in settings():
             self.assertIn(key, tables[names[cls]], names[cls])
         self.assertEqual(sum(map(len, tables.values())), len(settings()))

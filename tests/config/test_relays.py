@@ -148,6 +148,7 @@ class MeaningTests(SynchronousTestCase):
         """A folder with files."""
         self.base = Path(self.mktemp()).absolute()
         self.base.mkdir()
+        (self.base / "jobs").mkdir()
         for name in ("relay.password", "client.pem", "ca.pem", "cert.pem", "key.pem"):
             (self.base / name).write_text("hunter2\n")
             (self.base / name).chmod(0o600)
@@ -206,7 +207,7 @@ class MeaningTests(SynchronousTestCase):
         """The relays of etc/mailbridge.toml are written rightly; its queue has the defaults."""
         self.assertEqual(load(SHIPPED, default_hostname=lambda: "h.example").queue, QueueSettings())
         config = self.load(self.switched_on())
-        self.assertEqual(set(config.relay), {"office", "dedicated", "token", "direct", "home"})
+        self.assertEqual(set(config.relay), {"office", "dedicated", "token", "direct", "home", "forward"})
 
 
 class ServerTests(SynchronousTestCase):

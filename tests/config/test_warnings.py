@@ -41,6 +41,32 @@ class WarningTests(SynchronousTestCase):
         ]:
             self.assertEqual(warned(listens + text), places, text)
 
+    def test_applications(self) -> None:
+        """Applications that get no mail or cannot be meant so, and receivers that nobody reaches, are warned of."""
+        sms = "[application.a]\nctl_type = 'sms'\ncommand = ['cat']\n"
+        taken = sms + "addresses = ['(?P<number>\\d+)@sms']\n"
+        mark = "nonstandard_data_terminator = '\\r\\n .\\r\\n'\n"
+        for text, places in [
+            (taken, []), (sms, ["application.a.addresses"]), (sms + "enabled = 0", []),
+            (sms + "[[route]]\nto = 'application:a'", []),
+            (taken + "from_enabled = []", ["application.a.from_enabled"]),
+            (taken + "format_preference = 'eml;txt'", ["application.a.format_preference"]),
+            (taken + mark, ["application.a.nonstandard_data_terminator"]),
+            (taken + mark + "terminator_clients=['::1']", []),
+            (taken + "terminator_clients = ['::1']", ["application.a.terminator_clients"]),
+            (taken + "[command_tags.x]\ndr = { key = 'a|b', bare = '1' }", ["command_tags.x"]),
+            (taken + "cmd_tags = 'x'\n[command_tags.x]\ndr = { key = 'a|b', bare = '1' }", []),
+            ("[receiver]\nsmtp_port = 0", ["receiver.clients"]),
+            ("[receiver]\nsmtp_port = 0\n" + taken + "clients = ['::1']", []),
+            ("[receiver]\nsmtp_port = 0\nauthentication_lib = 'a.b'", []),
+            ("[receiver]\nsmtp_ip_address = '192.0.2.1'\nauthentication_lib = 'a.b'", ["receiver.authentication_lib"]),
+            ("[receiver]\nsmtp_ip_address = '192.0.2.1'\nauthentication_lib = 'a.b'\nauth_in_clear = true",
+             ["receiver.auth_in_clear"]),
+            ("[receiver]\nlog_rcv_data = 1", ["receiver.log_rcv_data"]),
+        ]:
+            self.assertEqual(warned(f"[[smtp]]\n{LOCAL}\n{text}"), places, text)
+        self.assertEqual(warned("[receiver]\nsmtp_port = 0\nclients = ['::1']"), [])
+
     def test_table(self) -> None:
         """Listeners open to others without TLS and passwords in clear are warned of; what stays on the host is not."""
         for text, tls, places in [

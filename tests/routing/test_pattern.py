@@ -35,14 +35,32 @@ class PatternTests(SynchronousTestCase):
         """A bad pattern is shown with the place and the reason."""
         for pattern, place, reason in [
             ("a[z-a]", "character 3", "invalid character class range"),
-            ("a(?=b)", "character 2", "invalid perl operator"),
+            ("a(?=b)", "character 2", "no look-ahead"),
+            ("(?i:a", "character 5", "missing )"),
             ("a(b", "character 3", "missing )"),
-            (r"(a)\1", "character 4", "invalid escape sequence"),
+            (r"(a)\1", "character 4", "no back-reference"),
+            (r"a\y", "character 2", "invalid escape sequence"),
             ("*a", "character 1", "no argument for repetition operator"),
         ]:
             error = str(self.assertRaises(ValueError, Pattern, pattern))
             for part in (f'"{pattern}"', place, reason):
                 self.assertIn(part, error)
+
+    def test_groups(self) -> None:
+        """Named groups are read when the whole text matches; those that took no part are left out."""
+        pattern = Pattern(r"(?:(?P<name>[^/]*)/)?(?P<number>\d+)@(fax|sms)")
+        self.assertEqual(pattern.names, {"name", "number"})
+        for text, groups in [
+            ("a b/12@FAX", {"name": "a b", "number": "12"}),
+            ("/12@fax", {"name": "", "number": "12"}),
+            ("12@sms", {"number": "12"}),
+            ("12@sms.", None),
+            ("12@sms\n", None),
+            ("\u0661\u0662@sms", None),  # Arabic digits
+            ("\udc80/1@sms", None),
+        ]:
+            self.assertEqual(pattern.groups(text), groups, text)
+        self.assertEqual(Pattern("x").groups("x"), {})
 
     def test_not_utf8(self) -> None:
         """A pattern that cannot be written in UTF-8 is an error, not a crash."""

@@ -84,10 +84,11 @@ class Surroundings:
 class Client:
     """One session seen from the client: feed it octets, let it be resumed as the reactor would."""
 
-    def __init__(self, starttls: str = "offer", normalise: bool = False, limits: Limits = LIMITS) -> None:
+    def __init__(self, starttls: str = "offer", normalise: bool = False, limits: Limits = LIMITS,
+                 end_line: bytes = b"") -> None:
         self.surroundings = Surroundings()
         settings = ServerSettings("bridge.example.org", limits, starttls)
-        self.server = Server(self.surroundings, settings, normalise=normalise)
+        self.server = Server(self.surroundings, settings, normalise=normalise, end_line=end_line)
         self._greeted = False
 
     @property
@@ -138,7 +139,9 @@ class Client:
             self.surroundings.offered = tuple(rest.split())
         elif word == "fresh":
             words = rest.split()
-            self.__init__("".join(set(words) & {"off", "require"}) or "offer", "normalise" in words)  # type: ignore
+            starttls = "".join(set(words) & {"off", "require"}) or "offer"
+            end_line = b" ." if "endline" in words else b""
+            self.__init__(starttls, "normalise" in words, end_line=end_line)  # type: ignore
             self._greeted = True
         else:
             raise AssertionError(f"what is {text!r}?")

@@ -250,10 +250,13 @@ class BoundTests(SynchronousTestCase):
 class RepliesTests(SynchronousTestCase):
     """The dialogues are complete."""
 
-    # Said by the edge (tests.edge), made of what is in other replies, or tested above.
+    # Said by the edge (tests.edge) or for applications (tests.application), made of what is in other replies, or
+    # tested above.
     ELSEWHERE = frozenset({
         "FAULT", "IDLE_TOO_LONG", "LOGIN_TOO_SLOW", "SHUTTING_DOWN", "TOO_MANY_CONNECTIONS", "LINE_TOO_LONG",
-        "SENDER_OK", "RECIPIENT_OK", "ETRN_REFUSED", "ETRN_UNAVAILABLE",
+        "SENDER_OK", "RECIPIENT_OK", "ETRN_REFUSED", "ETRN_UNAVAILABLE", "STRANGER", "STRANGER_YET",
+        "NOT_YOUR_APPLICATION", "SENDER_REFUSED", "NO_ANONYMOUS", "NUMBER_REFUSED", "NO_NUMBER", "CLIENT_NOT_YET",
+        "TOO_INTRICATE",
     })
 
     def test_every_reply(self) -> None:

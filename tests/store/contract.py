@@ -329,6 +329,7 @@ class StoreContract(Contract):
         """Numbers of a counter are given out once; each counter has its own; names of tables are no other's."""
         self.assertEqual(self.commit(Allocate("n", 3), Allocate("n"), Allocate("m", start=70), Allocate("message")),
                          (1, 4, 70, 1))
+        self.assertEqual((self.store.counter("n"), self.store.counter("m"), self.store.counter("x")), (5, 71, None))
         self.assertEqual(self.commit(Allocate("n", start=500)), (5,))
 
     def test_remember(self):

@@ -1,0 +1,1 @@
+"""Logs beside the process's own: lines by level into dated files, the console and syslog."""
