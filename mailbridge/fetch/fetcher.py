@@ -47,7 +47,8 @@ class Settings:
 class Fetcher:
     """All accounts. `start` it once; `stop` gives a Deferred; nothing here raises for what a server does.
 
-    `way` is the way in, `opener` logs in to an account, `link` is the line. Two accounts must not be the same.
+    `way` is the way in, `opener` logs in to an account, `link` is the line. Raises ValueError for an account that is
+    there twice: two collections of one mailbox would deliver it twice.
     """
 
     log = Logger()
@@ -56,6 +57,8 @@ class Fetcher:
         self, accounts: Sequence[Account], settings: Settings, opener: Opener, way: WayIn, store: IStore,
         clock: IReactorTime, link: Link,
     ) -> None:
+        if len({account.key for account in accounts}) != len(accounts):
+            raise ValueError("an account is there twice")
         self.settings = settings
         self.stopped = ""
         self.duds_in_a_row = 0

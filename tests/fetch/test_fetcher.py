@@ -241,6 +241,10 @@ class FetcherTests(SynchronousTestCase):
         world.fetcher.start()
         self.assertEqual((world.fetcher.stopped, world.fetcher.duds, world.fetcher.duds_in_a_row), ("", 9, 2))
 
+    def test_twice(self) -> None:
+        """An account cannot be there twice."""
+        self.assertRaises(ValueError, FetcherWorld, Mailbox(), Mailbox())
+
     def test_stop(self) -> None:
         """A stop ends sessions, gives up waiting and leaves no timer."""
         box = Mailbox().fill(1)
