@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -59,6 +59,8 @@ class Collection:
         self._room: Deferred[None] | None = None
         self._last_call: IDelayedCall | None = None
         self._stopping = False
+        self._wire: DeferredLock | None = DeferredLock() if way.one_by_one else None
+        """Held while a command is on its way, once commands may no longer be sent ahead of answers."""
 
     # --- from outside -------------------------------------------------------------------------------------------------
 
@@ -91,9 +93,13 @@ class Collection:
         reconnects = 0
         again = True
         while again and not self._stopping:
+            ahead = self._wire is None
             try:
                 again = await self._one_session()
             except UpstreamError as error:
+                if ahead and self._wire is not None:
+                    self.log.warn("{account}: {error}", account=self.account.name, error=str(error))
+                    continue
                 item = self._blamed
                 if item is None or reconnects >= MOST_RECONNECTS or self._stopping:
                     raise
@@ -207,7 +213,8 @@ class Collection:
 
         taking = self._way.take(self.account, Known(item.name, already, change))
         try:
-            octets = await session.retrieve(item.number, taking.write, self._limit(item))
+            octets = await self._ask(session.retrieve, item.number, taking.write, self._limit(item))
+            self._compare(session, item, octets)
         except UpstreamError as error:
             taking.abort()
             if error.kind is Kind.REFUSED:
@@ -231,9 +238,26 @@ class Collection:
         if fate.end is not End.LATER and not self.account.keep:
             await self._delete(session, item)
 
+    async def _ask(self, question: Callable[..., Deferred[Any]], *arguments: Any) -> Any:
+        """Ask the server: at once, or when it has answered everything before."""
+        if self._wire is None:
+            return await question(*arguments)
+        return await self._wire.run(question, *arguments)
+
+    def _compare(self, session: Session, item: Item, octets: int) -> None:
+        """A message of another size than listed may be another message: the server may have left an answer out.
+
+        Raises UpstreamError when commands were sent ahead; from then on they are not, and sizes do not matter.
+        """
+        if octets != item.size and self._wire is None and "PIPELINING" in session.capabilities:
+            self._wire = DeferredLock()
+            session.abort()
+            raise UpstreamError(Kind.CLOSED, f"{item.name} has {octets} octets and was listed with {item.size}: once "
+                                             "more, one command at a time")
+
     async def _delete(self, session: Session, item: Item) -> None:
         try:
-            await session.delete(item.number)
+            await self._ask(session.delete, item.number)
         except UpstreamError as error:
             if error.kind is not Kind.REFUSED:
                 raise

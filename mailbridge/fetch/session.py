@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -12,6 +12,10 @@ from mailbridge.fetch.account import Account
 
 class Session(Protocol):
     """Logged in. Everything fails with UpstreamError; after any kind but REFUSED the session is over."""
+
+    @property
+    def capabilities(self) -> Container[str]:
+        """What the server says it can do."""
 
     def list(self) -> Deferred[Any]:
         """Sizes by number."""

@@ -216,7 +216,17 @@ class CollectionTests(SynchronousTestCase):
         for size in (1, 2, 2, 10**17):
             self.box.sizes = lambda octets, size=size: size  # type: ignore[misc]
             self.world.run(collection)
-        self.assertEqual((self.subjects(), len(self.box.retrieved), collection.tally.now.known), ([1], 3, 1))
+        self.assertEqual((self.subjects(), len(self.box.retrieved), collection.tally.now.known), ([1], 4, 1))
+
+    def test_sizes_differ(self) -> None:
+        """A message of another size than listed is fetched again with one command at a time, and then believed."""
+        self.box.sizes = lambda octets: len(octets) - (octets == message(2))
+        collection = self.world.collect(self.box.fill(4))
+        self.assertEqual((self.subjects(), self.box.opened, self.box.messages), ([1, 2, 3, 4], 2, {}))
+        self.assertEqual(collection.tally.error, "")
+        self.box.messages["b"] = message(2)
+        self.world.run(collection)
+        self.assertEqual(self.box.opened, 3)
 
     def test_without_uids(self) -> None:
         """Without UIDL a message is known by its octets: a lost QUIT makes no second copy."""

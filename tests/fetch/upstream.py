@@ -70,6 +70,8 @@ class Mailbox:
 class FakeSession:
     """See `mailbridge.fetch.session.Session`."""
 
+    capabilities = ("PIPELINING", "UIDL")
+
     def __init__(self, mailbox: Mailbox) -> None:
         self._box = mailbox
         self._listed = dict(enumerate(mailbox.messages, 1))
