@@ -215,6 +215,8 @@ class Collection:
         try:
             octets = await self._ask(session.retrieve, item.number, taking.write, self._limit(item))
             self._compare(session, item, octets)
+            if not octets and item.size:  # a fault of its disk, perhaps: it is not deleted for that
+                raise UpstreamError(Kind.REFUSED, f"RETR {item.number}: the server sent nothing of it")
         except UpstreamError as error:
             taking.abort()
             if error.kind is Kind.REFUSED:

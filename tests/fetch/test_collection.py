@@ -228,6 +228,13 @@ class CollectionTests(SynchronousTestCase):
         self.world.run(collection)
         self.assertEqual(self.box.opened, 3)
 
+    def test_nothing_sent(self) -> None:
+        """A message of which nothing comes though it was listed with a size is not deleted."""
+        self.box.messages = {"a": b"", "b": message(2)}
+        self.box.sizes = lambda octets: len(octets) or 1000
+        self.world.collect(self.box)
+        self.assertEqual((self.subjects(), list(self.box.messages)), ([2], ["a"]))
+
     def test_without_uids(self) -> None:
         """Without UIDL a message is known by its octets: a lost QUIT makes no second copy."""
         self.box.fill(3).has_uidl = False
