@@ -12,9 +12,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailbridge.errors import StoreError
 from mailbridge.fetch.account import Account
+from mailbridge.fetch.hand import Hand
 from mailbridge.fetch.ledger import Entry, Ledger, content_key, uid_key
 from mailbridge.fetch.plan import Action, Item, plan
 from mailbridge.fetch.poison import Poison
@@ -55,8 +57,7 @@ class Collection:
         self._error: Exception | None = None
         self._blamed: Item | None = None
         self._contents: set[str] = set()
-        self._hand: set[Deferred[None]] = set()
-        self._room: Deferred[None] | None = None
+        self._hand = Hand(self._broken)
         self._last_call: IDelayedCall | None = None
         self._stopping = False
         self._wire: DeferredLock | None = DeferredLock() if way.one_by_one else None
@@ -153,41 +154,21 @@ class Collection:
                     more = True
                     break
                 fetched += 1
-                self._begin(self._fetch(session, item))
+                self._hand.begin(self._fetch(session, item))
             elif action is Action.DELETE:
-                self._begin(self._delete(session, item))
+                self._hand.begin(self._delete(session, item))
             else:
                 self._leave(item, action)
-            while len(self._hand) >= window:
-                self._room = Deferred()
-                await self._room
-        while self._hand:
-            self._room = Deferred()
-            await self._room
+            await self._hand.below(window)
+        await self._hand.below(1)
         return more
 
-    def _begin(self, work: Any) -> None:
-        """Put something under way; `_room` fires when any of it has ended."""
-        ending = Deferred.fromCoroutine(work)
-        self._hand.add(ending)
-        ending.addErrback(self._broken)
-        ending.addCallback(self._ended, ending)
-
-    def _ended(self, _: object, ending: Deferred[None]) -> None:
-        self._hand.discard(ending)
-        room, self._room = self._room, None
-        if room is not None:
-            room.callback(None)
-
-    def _broken(self, failure: Any) -> None:
+    def _broken(self, failure: Failure) -> None:
         """Nothing but UpstreamError, Stop and StoreError should come here; a bug must not hang the session."""
         error = failure.value
         if not isinstance(error, UpstreamError | Stop | StoreError):
             self.log.failure("{account}: a fault on this side", failure, account=self.account.name)
             error = Stop(f"a fault on this side: {type(error).__name__}")
-        self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
         if self._error is None:
             self._error = error
 
