@@ -54,6 +54,9 @@ class BridgeWay:
         """There are no connections."""
         return succeed(None)
 
+    def cut(self) -> None:
+        """A commit does not take long."""
+
     def wait(self, name: str) -> None:
         """A message is put off once more."""
         if name not in self.put_off and len(self.put_off) >= MOST_REMEMBERED:

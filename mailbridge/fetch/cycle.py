@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from mailbridge.errors import StoreError
-from mailbridge.fetch.collection import Collection
+from mailbridge.fetch.collection import QUIT_TIME, Collection
 from mailbridge.fetch.wayin import Fate, Stop, WayIn
 from mailbridge.pop3.failure import Kind, UpstreamError
 
@@ -32,17 +32,21 @@ class Cycle:
         self._clock = clock
         self._wait = wait
         self._told = told
+        self._running = False
+        self._cut: IDelayedCall | None = None
         self.begin()
         self._sleep: Deferred[None] | None = None
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more; what is under way has 10 seconds to end well."""
         self._stopping = True
         if self._sleep is not None:
             self._sleep.cancel()
         for collection in self.collections:
             if collection.tally.running:
                 collection.stop()
+        if self._running and self._cut is None:
+            self._cut = self._clock.callLater(QUIT_TIME, self._way.cut)
 
     def begin(self) -> None:
         """Forget that it was stopped."""
@@ -50,6 +54,7 @@ class Cycle:
 
     async def run(self, due: Callable[[Collection], bool] = lambda _: True) -> bool:
         """Collect the accounts that are `due`. False when an extra cycle may help: no connection, or Stop."""
+        self._running = True
         try:
             return await self._collect_all(due)
         except Exception:
@@ -57,6 +62,10 @@ class Cycle:
             return False
         finally:
             await self._way.rest()
+            self._running = False
+            cut, self._cut = self._cut, None
+            if cut is not None and cut.active():
+                cut.cancel()
 
     def no_line(self) -> None:
         """There is no connection to the provider."""

@@ -93,6 +93,10 @@ class ServerWay:
         """Close the session with the server."""
         return Deferred.fromCoroutine(self.around.server.rest())
 
+    def cut(self) -> None:
+        """Close the session; msg.dat and its state stay."""
+        self.around.server.cut()
+
     # --- one message, from wherever it was left -----------------------------------------------------------------------
 
     async def deliver(self, held: Held) -> Fate:

@@ -43,7 +43,7 @@ class LocalServer:
         self._reactor = reactor
         self._manner = manner
         self._session: Conversation | None = None
-        self._opening: Deferred[Conversation] | None = None
+        self._busy: Deferred[Any] | None = None
 
     async def deliver(self, sender: str, recipients: Sequence[str], source: Source, eight_bit: bool) -> Verdicts:
         """One transaction. Raises Stop; after that nobody knows who has the message, but for the last verdicts."""
@@ -69,14 +69,17 @@ class LocalServer:
             eight_bit and "8BITMIME" in session.capabilities,
         )
         try:
-            sent = await session.send(mail, source)
+            self._busy = session.send(mail, source)
+            sent = await self._busy
         except (Refused, EarlyAnswer, Unable) as error:
             reply = _permanent(error)
             if reply is None:
                 raise self._stop(error) from None
             return Verdicts(refused={**refused, **dict.fromkeys(addresses.values(), reply)})
-        except (MailbridgeError, OSError) as error:
+        except (MailbridgeError, OSError, CancelledError) as error:
             raise self._stop(error) from None
+        finally:
+            self._busy = None
         verdicts = Verdicts(refused=refused)
         done = []
         for address, answer in {**sent.refused, **sent.final}.items():
@@ -92,23 +95,26 @@ class LocalServer:
         return evolve(verdicts, done=tuple(done))
 
     async def _open(self) -> Conversation:
-        self._opening = open_session(self._reactor, self.server, self._manner)
+        self._busy = opening = open_session(self._reactor, self.server, self._manner)
         try:
-            return await self._opening
+            return await opening
         except (Exception, CancelledError) as error:
             # Names, routes, TLS, logins: whatever it is, it is not the message's fault.
-            raise Stop(f"{self.server}: {error or type(error).__name__}"[:500]) from None
+            raise Stop(f"{self.server}: {str(error) or type(error).__name__}"[:500]) from None
         finally:
-            self._opening = None
+            self._busy = None
 
     def _stop(self, error: Exception) -> Stop:
-        return Stop(f"{self.server}: {error}"[:500])
+        return Stop(f"{self.server}: {str(error) or 'stopped'}"[:500])
+
+    def cut(self) -> None:
+        """Close at once; what waits fails with Stop."""
+        if self._busy is not None:
+            self._busy.cancel()
 
     async def rest(self) -> None:
-        """Say goodbye; what is being opened is given up."""
+        """Say goodbye."""
         session, self._session = self._session, None
-        if self._opening is not None:
-            self._opening.cancel()
         if session is not None:
             await session.quit()
 

@@ -86,3 +86,6 @@ class WayIn(Protocol):
 
     def rest(self) -> Deferred[None]:
         """The cycle is over, or was stopped: close every connection."""
+
+    def cut(self) -> None:
+        """The fetcher has to stop now: end what is being delivered, which then fails with Stop."""

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.edge.sending import Manner, Server
 from mailbridge.errors import StoreError
-from mailbridge.fetch.collection import Collection
+from mailbridge.fetch.collection import QUIT_TIME, Collection
 from mailbridge.fetch.cycle import Cycle
 from mailbridge.fetch.duds import Duds
 from mailbridge.fetch.recipient import Addressing
@@ -311,6 +311,26 @@ class CrashTests(SynchronousTestCase):
         with self.assertRaises(Stop):
             world.spool.begin = lambda: (_ for _ in ()).throw(OSError(28, "full"))  # type: ignore[method-assign]
             world.way.take(account(world.box), None)  # type: ignore[arg-type]
+
+    def test_stopped(self) -> None:
+        """A stop waits ten seconds for a server that does not answer, then keeps msg.dat for the next time."""
+        for script in ({"end": ()}, {"connect": ()}):
+            world = ServerWorld(script, a=message(1))  # type: ignore[arg-type]
+            self.addCleanup(world.close)
+            cycle = Deferred.fromCoroutine(world.cycle.run())
+            world.network.settle()
+            world.cycle.stop()
+            world.network.advance(QUIT_TIME - 1)
+            self.assertNoResult(cycle)
+            world.network.advance(1)
+            world.network.settle()
+            world.network.advance(5)
+            self.assertFalse(self.successResultOf(cycle))
+            self.assertEqual((world.spool.message.read_bytes(), world.network.getDelayedCalls()), (message(1), []))
+            world.script()
+            world.start()
+            self.assertTrue(world.run())
+            self.assertEqual(world.box.messages, {})
 
     def test_stop_skips_accounts(self) -> None:
         """A Stop skips the accounts that are left; a failing POP server only itself."""
