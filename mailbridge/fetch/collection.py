@@ -27,7 +27,7 @@ from mailbridge.interfaces import IStore
 from mailbridge.limits import MIB
 from mailbridge.pop3.failure import Kind, UpstreamError
 
-WINDOW = 64
+WINDOW = 128
 """Messages between RETR and commit: enough to fill the time of a sync."""
 MOST_RECONNECTS = 6
 QUIT_TIME = 10.0
