@@ -10,6 +10,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from mailbridge.application.tags import TagData
+from mailbridge.fetch.dmailconf import DmailConf
+from mailbridge.fetch.secret import Secret
 from mailbridge.limits import KIB, MIB, Limits
 
 
@@ -240,6 +242,78 @@ class ReceiverSettings:
 
 
 @frozen(kw_only=True)
+class FetchAccount:
+    """One `[[popfetch.account]]`: a mailbox of a POP3 server that is collected.
+
+    `name` None is `user@host`. `tls` is implicit, require (STLS), opportunistic or off; None: implicit for port 995,
+    else require. `port` None is 995 or 110. `auth` is one of `pop3.upstream.LOGINS`; `password` or `token` (XOAUTH2)
+    may be in a file or come from a command, and are fetched at each login. `verify`, `ca` and `pin` as for a relay.
+    `keep` leaves mail on the server, for `delete_after` seconds if that is set. All mail is for `deliver_to`, or for
+    whom its header names: `header`, `domain`, `only_from` (domains), `caretaker` (None: as `[popfetch]` has them).
+    `timer` None: the common one. `expunge` ends a session after so many messages, so that deletions become true; 0: at
+    the end only.
+    """
+
+    host: str
+    user: str
+    name: str | None = None
+    port: int | None = None
+    tls: str | None = None
+    verify: bool = True
+    ca: Path | None = None
+    pin: str | None = None
+    auth: str = "auto"
+    password: Secret | None = None
+    token: Secret | None = None
+    auth_in_clear: bool = False
+    keep: bool = False
+    delete_after: float | None = None
+    deliver_to: str | None = None
+    header: str | None = None
+    domain: str | None = None
+    only_from: tuple[str, ...] | None = None
+    caretaker: str | None = None
+    may_relay: bool = False
+    size_limit: int | None = None
+    timer: float | None = None
+    expunge: int = 1000
+
+
+@frozen(kw_only=True)
+class PopfetchSettings:
+    """`[popfetch]`, the POP fetcher. Keys with a name of POPFetch (pf_, ras_ left off) mean the same; times in seconds.
+
+    `dmail_conf` is a DMail file with accounts and settings, as it was read; what is set here counts before it. So None
+    is: as the file says, else `wait` 40 s, `max_duds` 10, `log_level` info, the folder `popfetch` in the state folder
+    for `work_path`, and that for `log_path`; `timer` has no default. `isinterval` counts the timer from the end of a
+    cycle. `smtp_server` takes the mail in place of this bridge, one message at a time. `dial` and `hangup` are
+    commands; while the connection that `dial` makes is not there, relays wait if `wait_for_link`. `etrn_server` is told
+    at each connection that we are there.
+    """
+
+    dmail_conf: DmailConf | None = None
+    account: tuple[FetchAccount, ...] = ()
+    timer: float | None = None
+    isinterval: bool | None = None
+    wait: float | None = None
+    retry_delay: float | None = None
+    max_duds: int | None = None
+    parallel: int = 20
+    header: str | None = None
+    domain: str | None = None
+    caretaker: str | None = None
+    smtp_server: str | None = None
+    work_path: Path | None = None
+    log_path: Path | None = None
+    log_level: str | None = None
+    dial: tuple[str, ...] = ()
+    hangup: tuple[str, ...] = ()
+    dial_timeout: float | None = None
+    etrn_server: str | None = None
+    wait_for_link: bool = False
+
+
+@frozen(kw_only=True)
 class Config:
     """The whole file. Paths inside are absolute. `source` is its own path, for messages, and no key of the file.
 
@@ -260,4 +334,5 @@ class Config:
     receiver: ReceiverSettings = field(factory=ReceiverSettings)
     application: dict[str, ApplicationSettings] = field(factory=dict)
     command_tags: dict[str, TagData] = field(factory=dict)
+    popfetch: PopfetchSettings | None = None
     source: str = ""

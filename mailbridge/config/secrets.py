@@ -55,11 +55,13 @@ def _checked(text: str, whose: str) -> str:
 
 def inline_secrets(document: Mapping[str, Any]) -> list[str]:
     """The places of secrets that are written out in the file itself, which others may then not read."""
-    relays = document.get("relay")
-    if not isinstance(relays, dict):
-        return []
+    relays, popfetch = document.get("relay"), document.get("popfetch")
+    found = {f"relay.{name}": table for name, table in relays.items()} if isinstance(relays, dict) else {}
+    accounts = popfetch.get("account") if isinstance(popfetch, dict) else None
+    if isinstance(accounts, list):
+        found |= {f"popfetch.account[{index}]": table for index, table in enumerate(accounts)}
     return [
-        f"relay.{name}.{key}"
-        for name, table in relays.items() if isinstance(table, dict)
+        f"{place}.{key}"
+        for place, table in found.items() if isinstance(table, dict)
         for key in ("password", "token", "dedicatedsmtp") if isinstance(table.get(key), str)
     ]
