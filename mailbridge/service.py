@@ -33,6 +33,7 @@ from mailbridge.accounts.verified import KEY_SIZE, VerifiedLogins
 from mailbridge.admin import control
 from mailbridge.admin.operations import Operations
 from mailbridge.admin.status import Facts
+from mailbridge.collecting import Collecting
 from mailbridge.config import outlets, rooms
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
@@ -115,6 +116,7 @@ class Bridge(Service):
             raise
         self.sessions.start()
         self.ways.start()
+        self.collecting.start()
         little_room = room.warning(config.state, config.store.min_free)
         if little_room is not None:
             self._log.warn("{text}", text=little_room)
@@ -156,9 +158,11 @@ class Bridge(Service):
         self._closing.append(self.receiver.stop)
         self.receiver.follow(config, self.receiver.make(config))
         self.ways = WaysOut(config, reactor, self.store, self.table, self.bounce, self.receiver.journal)
+        self.collecting = Collecting(reactor, self.store, self.intake, self.ways)
+        self.collecting.follow(self.collecting.make(config))
         self.operations = Operations(
             self.store, self.directory, self.table, pool, reactor.seconds, self._trusts, self.ways.numbers.upcoming,
-            self,
+            self, self.collecting,
         )
 
     def _kept_secret(self, name: str) -> bytes:
@@ -189,7 +193,7 @@ class Bridge(Service):
         old, new = self.config, load(Path(self.config.source))
         options = certificate.load_context(new.tls.certificate, new.tls.key) if new.tls is not None else None
         rules, submission = rooms.routing_rules(new), rooms.submission_rules(new)
-        plans, receiver = Plans.make(new), self.receiver.make(new)
+        plans, receiver, collecting = Plans.make(new), self.receiver.make(new), self.collecting.make(new)
         changed = [key for key in _RESTART_ONLY if getattr(old, key) != getattr(new, key)]
         notes = [f"{key} changes only with a restart" for key in changed]
         if (old.tls is None) != (new.tls is None):
@@ -203,6 +207,7 @@ class Bridge(Service):
         self.bounce.settings = rooms.bounce_settings(new)
         self.receiver.follow(new, receiver)
         self.ways.follow(new, plans, self.receiver.journal)
+        self.collecting.follow(collecting)
         self.throttle.allowed = new.limits.wrong_passwords
         if self.tls is not None and options is not None:
             self.tls.options = options
@@ -222,6 +227,7 @@ class Bridge(Service):
             sessions={"all": len(self.sessions)},
             min_free=self.config.store.min_free,
             certificate_days=days,
+            alarms=self.collecting.alarms(),
         )
 
     def _described(self) -> certificate.Description:
@@ -314,7 +320,8 @@ class Bridge(Service):
         drained = self.sessions.goodbye()
         drained.addTimeout(DRAIN_SECONDS, self.reactor).addErrback(lambda _: None)
         silent: Deferred[Any] = maybeDeferred(self._control.stopListening)
-        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent, self.ways.stop()]
+        rooms_end = [self.ways.stop(), self.collecting.stop()]
+        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent, *rooms_end]
         return DeferredList(quiet).addCallback(lambda _: self._give_back())
 
     def _give_back(self) -> Deferred[None]:

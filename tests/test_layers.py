@@ -27,7 +27,7 @@ _MODULES = {
     **dict.fromkeys(("fetch", "fetch.conflines", "fetch.dmailconf", "fetch.notice", "fetch.recipient",
                      "fetch.settings", "fetch.words"), PURE),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult"), ADAPTERS),
-    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver"), ASSEMBLY),
+    **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver", "collecting", "connected"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

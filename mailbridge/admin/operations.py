@@ -12,6 +12,7 @@ from mailbridge.accounts.pool import Pool
 from mailbridge.address import NULL, Address
 from mailbridge.admin import names, status
 from mailbridge.admin.arguments import Arguments
+from mailbridge.admin.fetch import Fetching, FetchOperations
 from mailbridge.admin.messages import Kind, OperationError, usage
 from mailbridge.admin.people import PeopleOperations
 from mailbridge.admin.queue import QueueOperations
@@ -49,7 +50,7 @@ class Operations:
     """The table of commands.
 
     `trusts(listener, client)` says whether a client needs no login there, `upcoming()` which number the next job of an
-    application gets. `service` is None while no bridge runs.
+    application gets. `service` and `fetching` are None while no bridge runs.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Operations:
         trusts: Callable[[str, str], bool],
         upcoming: Callable[[], int],
         service: Service | None = None,
+        fetching: Fetching | None = None,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -93,6 +95,7 @@ class Operations:
             "queue reroute": queue.reroute,
             "queue pause": queue.pause,
             "queue resume": queue.resume,
+            **FetchOperations(fetching).commands,
             "route": self._route,
             "status": self._status,
             "reload": self._reload,

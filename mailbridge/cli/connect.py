@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from mailbridge.accounts.pool import BoundedPool
@@ -23,6 +24,7 @@ from mailbridge.config import outlets, rooms
 from mailbridge.config.model import Config
 from mailbridge.edge.hostnames import HostNames
 from mailbridge.errors import StartError, StoreError
+from mailbridge.interfaces import IStore
 from mailbridge.routing.access import AccessList
 from mailbridge.routing.clients import NO_HOSTS
 from mailbridge.routing.directory import Directory
@@ -56,6 +58,30 @@ async def operate(reactor: Any, config: Config, command: str, arguments: dict[st
 
 async def operate_alone(reactor: Any, config: Config, command: str, arguments: dict[str, Any]) -> Any:
     """Carry out one operation on a store that nobody else has open. Raises as `operate`."""
+
+    async def work(opened: Opened) -> Any:
+        if command == "route":
+            await HostNames(reactor.nameResolver, reactor, opened.table.follow_hosts).follow(outlets.host_names(config))
+        return await opened.operations.run(command, arguments)
+
+    return await alone(reactor, config, work)
+
+
+@frozen
+class Opened:
+    """The rooms of a bridge that does not run, as far as commands need them."""
+
+    store: IStore
+    directory: Directory
+    table: Table
+    operations: Operations
+
+
+async def alone(reactor: Any, config: Config, work: Callable[[Opened], Awaitable[T]]) -> T:
+    """What `work` returns or raises, with a store that nobody else has open; it is closed afterwards.
+
+    Raises StartError, when another process has it for example.
+    """
     refuse_foreign_root(config.state, os.geteuid())
     died: Deferred[Any] = Deferred()
     store = open_store(
@@ -69,11 +95,9 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
         directory = Directory(users.domains, users.tag_separator, users.postmaster)
         directory.replace(store.people_now())
         table = Table(rooms.routing_rules(config), directory, (), rooms.ways_out(config), outlets.claims(config))
-        if command == "route":
-            await HostNames(reactor.nameResolver, reactor, table.follow_hosts).follow(outlets.host_names(config))
         numbers = JobNumbers(store, outlets.first_number(config))
         operations = Operations(store, directory, table, pool, time.time, trusted_clients(config), numbers.upcoming)
-        return await operations.run(command, arguments)
+        return await work(Opened(store, directory, table, operations))
     finally:
         reactor.removeSystemEventTrigger(interrupted)
         pool.stop()

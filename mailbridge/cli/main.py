@@ -27,6 +27,7 @@ from mailbridge.cli import (
     clearqueue,
     client,
     demo,
+    fetch,
     importreg,
     queue,
     reload,
@@ -39,7 +40,7 @@ from mailbridge.cli import (
 from mailbridge.cli.options import EX_USAGE, CommandParser, warn
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 
-COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send, importreg)
+COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send, fetch, importreg)
 EX_FAILED = 1
 EX_CONFIG = 78
 EX_INTERRUPTED = 130

@@ -82,9 +82,9 @@ class Fetcher:
     # --- start, stop, now ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """The first cycles begin at once."""
+        """The first cycles begin at once; when it is `stopped`, with `resume`."""
         self._running = True
-        for turn in self._turns:
+        for turn in self._turns if not self.stopped else ():
             turn.start()
 
     def stop(self) -> Deferred[None]:

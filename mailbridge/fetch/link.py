@@ -55,6 +55,11 @@ class Link:
         """Whether a line has to be made."""
         return bool(self.hooks.dial)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a line just now, as far as is known here."""
+        return not self.dials or self._users > 0
+
     async def take(self) -> bool:
         """See that there is a line; False when there is none. `give_back` follows only a True.
 

@@ -30,16 +30,19 @@ class AccountLogin:
 
 def opener(
     reactor: Any, logins: Mapping[str, AccountLogin], limits: UpstreamLimits,
-    note: Callable[[str, str], object] | None = None,
+    transcript: Callable[[str], Callable[[str], object] | None],
 ) -> Opener:
-    """Opens sessions of accounts, whose `key` finds the login. `note(account, line)` takes the lines of transcripts."""
+    """Opens sessions of accounts, whose `key` finds the login.
+
+    `transcript(name)` gives what takes the lines that are said in a session of that account, None when nobody reads
+    them.
+    """
 
     async def open_account(account: Account) -> UpstreamSession:
         login = logins[account.key]
         password = await reveal(login.password, reactor) if login.password is not None else None
         token = await reveal(login.token, reactor) if login.token is not None else None
-        told = (lambda line: note(account.name, line)) if note is not None else None
         who = UpstreamLogin(login.user, password, token, login.auth, login.in_clear)
-        return await open_upstream(reactor, account.upstream, who, os.urandom, limits, told)
+        return await open_upstream(reactor, account.upstream, who, os.urandom, limits, transcript(account.name))
 
     return lambda account: Deferred.fromCoroutine(open_account(account))
