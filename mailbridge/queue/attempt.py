@@ -1,8 +1,8 @@
 """One attempt: where does this mail go by now, and what does the target say of each recipient.
 
-The route is resolved anew each time, so that changed routes and relays apply to what waits; but what an application took
-goes to applications only, whatever becomes of that one. Whatever a target does, raise, hang or answer nonsense, there is
-an outcome for each delivery.
+The route is resolved anew each time, so that changed routes and relays apply to what waits; but what an application
+took goes to applications only, whatever becomes of that one. Whatever a target does, raise, hang or answer nonsense,
+there is an outcome for each delivery.
 """
 
 from __future__ import annotations
