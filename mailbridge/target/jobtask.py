@@ -60,12 +60,12 @@ class Admission:
 
 @frozen
 class JobTask:
-    """`mail` is without its `content`; `now` is when the attempt began."""
+    """`mail` is without its content, which is in the pieces of `content`; `now` is when the attempt began."""
 
     message: Message
     delivery: Delivery
     mail: Mail
-    content: bytes = field(repr=False)
+    content: tuple[bytes, ...] = field(repr=False)
     now: float
     admission: Admission
 
