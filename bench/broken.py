@@ -103,7 +103,7 @@ def late() -> None:
     Commits.settle = settle_later  # type: ignore[method-assign]
 
 
-FAULTS = {"early": early, "unlink": unlink, "wal": wal, "segment": segment, "forget": forget, "late": late}
+FAULTS = {each.__name__: each for each in (early, unlink, wal, segment, forget, late, restage)}
 
 if __name__ == "__main__":
     FAULTS[sys.argv.pop(1)]()

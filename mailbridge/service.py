@@ -37,6 +37,7 @@ from mailbridge.collecting import Collecting
 from mailbridge.config import outlets, rooms
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
+from mailbridge.config.warnings import warnings
 from mailbridge.edge.delivery import UserDelivery
 from mailbridge.edge.listeners import Listener, Listeners
 from mailbridge.edge.mailbox import MaildropMailbox
@@ -186,7 +187,7 @@ class Bridge(Service):
     # --- what the operator asks ---------------------------------------------------------------------------------------
 
     def reload(self) -> list[str]:
-        """Read the configuration again and follow it without dropping a session; notes on what needs a restart.
+        """Read the configuration again and follow it without dropping a session; notes on restarts and new doubts.
 
         Raises ConfigError or StartError: everything that can fail is made before anything is changed.
         """
@@ -198,6 +199,7 @@ class Bridge(Service):
         notes = [f"{key} changes only with a restart" for key in changed]
         if (old.tls is None) != (new.tls is None):
             notes.append("[tls] comes or goes only with a restart")
+        notes += [warning for warning in warnings(new) if warning not in warnings(old)]
 
         self.config = new
         self.directory.reconfigure(new.users.domains, new.users.tag_separator, new.users.postmaster)

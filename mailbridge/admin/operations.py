@@ -116,7 +116,7 @@ class Operations:
             raise OperationError(Kind.FAILED, f"the store failed: {error}; try again, and see the log") from None
 
     async def _route(self, arguments: Arguments) -> dict[str, Any]:
-        """`route`: from, to, client, user, listener (default `smtp[0]`)."""
+        """`route`: from, to, client, user, listener (default `smtp[0]`). `job` is the number the next job gets."""
         sender, recipient = _sender(arguments.text("from")), names.address(arguments.text("to"), "to")
         client = arguments.optional_text("client") or ""
         login = arguments.optional_text("user")

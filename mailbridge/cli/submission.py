@@ -14,13 +14,18 @@ from typing import Any
 from attrs import frozen
 
 from mailbridge.config.endpoint import Endpoint, parse_endpoint
+from mailbridge.config.historic import separated
 from mailbridge.config.load import MAX_OCTETS, this_host
+from mailbridge.config.receiver import application_client
+from mailbridge.config.relays import receiver_listens
 from mailbridge.config.units import size
 from mailbridge.errors import StartError
 from mailbridge.limits import Limits
 from mailbridge.routing.access import AccessList
+from mailbridge.routing.clients import ClientList
 
 LIMIT = size(1, 2**40)
+_CLIENTS = separated(application_client)
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -61,8 +66,9 @@ def _doors(document: dict[str, Any]) -> Iterator[tuple[tuple[bool, int, int], st
 
     First one that trusts this machine, so that mail may leave it; then UNIX sockets, loopback, what is open to all.
     """
-    tables = document.get("smtp")
-    for number, table in enumerate(tables if isinstance(tables, list) else []):
+    found = document.get("smtp")
+    tables = [*(found if isinstance(found, list) else []), *_receiver(document)]
+    for number, table in enumerate(tables):
         if not isinstance(table, dict) or table.get("auth") == "require":
             continue
         try:
@@ -79,6 +85,18 @@ def _doors(document: dict[str, Any]) -> Iterator[tuple[tuple[bool, int, int], st
             tls = "implicit"
         rank = (not _trusts(table.get("clients"), host), nearness, number)
         yield rank, host, 0 if kind == "path" else int(place), tls
+
+
+def _receiver(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The listener of `[receiver]` as one more `[[smtp]]`, if it lets this machine in."""
+    for listen in receiver_listens(document):
+        host = _host(parse_endpoint(listen))
+        try:
+            clients = ClientList.parse(_CLIENTS(document["receiver"].get("clients", [])))
+        except ValueError:
+            return
+        if clients.allows(host):
+            yield {"listen": listen, "clients": [host]}
 
 
 def _host(endpoint: Endpoint) -> str:

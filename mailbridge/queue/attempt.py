@@ -1,7 +1,8 @@
 """One attempt: where does this mail go by now, and what does the target say of each recipient.
 
-The route is resolved anew each time, so that changed routes and relays apply to what waits. Whatever a target does,
-raise, hang or answer nonsense, there is an outcome for each delivery.
+The route is resolved anew each time, so that changed routes and relays apply to what waits; but what an application
+took goes to applications only, whatever becomes of that one. Whatever a target does, raise, hang or answer nonsense,
+there is an outcome for each delivery.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mailbridge.queue.origin import address_of, origin_of
 from mailbridge.queue.verdict import Trouble, Way, judge
 from mailbridge.received import maildrop_size
 from mailbridge.reply import Reply
-from mailbridge.routing.route import MAILDROP, Resolution, Route
+from mailbridge.routing.route import APPLICATION, MAILDROP, Resolution, Route
 from mailbridge.store.changes import Change, Delivery, Deposit, Lane, Message, Move
 
 TIME = 3600.0  # seconds for one attempt; a target has its own, shorter limits
@@ -87,6 +88,10 @@ class Attempts:
         if isinstance(routes, Reply) or not routes or any(_same(route, lane) for route in routes):
             found.staying.append(delivery)
             return
+        # A text for a phone must not leave by the default relay while its application is switched off.
+        if _is_application(lane.target) and not any(_is_application(route.target) for route in routes):
+            found.staying.append(delivery)
+            return
         onward = [route for route in routes if route.target != MAILDROP]
         if onward:
             found.changes.append(Move(delivery.id, delivery.fence, onward[0].target, onward[0].destination, now))
@@ -131,6 +136,10 @@ class Attempts:
         """End all that run, now."""
         for running in tuple(self._running):
             running.cancel()
+
+
+def _is_application(target: str) -> bool:
+    return target.startswith(APPLICATION)
 
 
 def _same(route: Route, lane: Lane) -> bool:

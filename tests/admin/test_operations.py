@@ -217,11 +217,13 @@ class OperationsTests(SynchronousTestCase):
         told = self.ask("route", **{"from": "a@b.org", "to": "bonnie@example.org"})
         self.assertTrue(told["accepted"])
         self.assertIn("maildrop", told["lines"][-1])
+        self.assertEqual((told["targets"], told["job"]), (["maildrop"], 43))
         stranger = self.ask("route", **{"from": "<>", "to": "x@else.org"})
         listed = self.ask("route", **{"from": "", "to": "x@else.org", "client": "10.0.0.1"})
         self.assertFalse(stranger["accepted"])
         self.assertNotEqual(stranger["answer"], listed["answer"], "a trusted client gets another refusal")
-        self.assertFalse(self.ask("route", **{"from": "a@b.org", "to": "blocked@example.org"})["accepted"])
+        blocked = self.ask("route", **{"from": "a@b.org", "to": "blocked@example.org"})
+        self.assertEqual((blocked["accepted"], blocked["targets"]), (False, []))
 
     def test_route_of_a_user(self) -> None:
         """A user's message is refused when the sender is not the user's own, as SMTP would."""

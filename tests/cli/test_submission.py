@@ -44,6 +44,19 @@ class SubmissionTests(SynchronousTestCase):
             self.assertEqual((*expected, "example.org", MIB),
                              (door.host, door.port, door.tls, door.domain, door.message_size))
 
+    def test_receiver(self) -> None:
+        """The listener of the receiver is a door when it lets this machine in, whatever else is on its list."""
+        other = '[[smtp]]\nlisten = "tcp:26"\n'
+        listed = 'clients = ["cxhlpsrv,syscae.syscae.cz", "localhost"]\n'
+        for text, port in [
+            ('[receiver]\nsmtp_port = 2525\n' + listed, 2525),
+            ('[receiver]\nsmtp_port = 2525\n' + listed + other, 2525),
+            ('[receiver]\nsmtp_port = 2525\n' + other, 26), ('[receiver]\n' + listed + other, 26),
+            ('[receiver]\nsmtp_port = 2525\nclients = ["a b", "localhost"]\n' + other, 26),
+            ('[receiver]\nsmtp_port = 2525\nclients = 5\n' + other, 26), ('receiver = 5\n' + HEAD + other, 26),
+        ]:
+            self.assertEqual(self.read(text).port, port, text)
+
     def test_defaults(self) -> None:
         """The host name stands in for a missing domain, and the default limit for a missing one."""
         door = self.read('hostname = "b.example.org"\n[[smtp]]\nlisten = "tcp:25"\n')

@@ -450,6 +450,20 @@ class RouteTests(World, SynchronousTestCase):
         self.run_queue()
         self.assertEqual((self.target.recipients(), new.recipients()), (["b@x"], ["a@x"]))
 
+    def test_application_gone(self):
+        """An application is taken out of the configuration: its mail waits with an alarm, and goes nowhere else."""
+        for answer in ((Route("relay:office", None, "sms"),), (Route(MAILDROP, 1),)):
+            self.router.routes["1@sms"] = answer
+            self.queue("1@sms", target="application:sms")
+            self.run_queue()
+            self.go(700)
+            self.assertEqual((self.target.attempts, self.lane("sms").state), ([], LaneState.PAUSED))
+            self.assertIn("application:sms is not in the configuration", self.lane("sms").reason)
+        self.targets["application:pager"] = pager = FakeTarget(self.clock)
+        self.router.routes["1@sms"] = (Route("application:pager"),)
+        self.go(700)
+        self.assertEqual((pager.recipients(), self.waiting()), (["1@sms", "1@sms"], []))
+
     def test_now_a_local_user(self):
         """A recipient who has become a local user finds the message in the maildrop."""
         one, two = self.successResultOf(self.store.commit(AddUser("one", Credentials("", "")),
