@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from mailbridge.config.files import WINDOWS_PATH, file_reader, folder_fault, program_reader
+from mailbridge.config.files import WINDOWS_PATH, file_reader, folder_fault, program_reader, program_fault
 from mailbridge.config.model import Config, FetchAccount, PopfetchSettings
 from mailbridge.config.readers import Faulty
 from mailbridge.config.relays import trust_faults
@@ -197,6 +197,10 @@ def popfetch_warnings(config: Config) -> Iterator[str]:
         if conf.dial.wanted and not settings.dial:
             yield ("popfetch.dial: dmail_conf asks for a dial-up connection, and there is no command that makes one: "
                    "mail is collected without it")
+    for key, command in (("dial", settings.dial), ("hangup", settings.hangup)):
+        fault = program_fault(command) if command else None
+        if fault:
+            yield f"popfetch.{key}: {fault}"
     for place, timer in _timers(settings):
         if settings.dial and timer < DIAL_MINIMUM:
             yield f"{place}: is taken as 5 minutes, the least when dialling"

@@ -58,7 +58,6 @@ FAULTS = [
         "popfetch.log_path: there is no folder /nowhere/log; ..."]),
     (TIMER + "work_path = 'c:\\dmail'\n" + ACCOUNT + "password = 'x'", [
         'popfetch.work_path: "c:\\\\dmail" is a path of Windows; name a folder of this host']),
-    (TIMER + "dial = ['/nowhere/dial']\n" + ACCOUNT + "password = 'x'", ["popfetch.dial: there is no program ..."]),
     (TIMER + "wait_for_link = true\nhangup = ['true']\n" + ACCOUNT + "password = 'x'", [
         "popfetch.hangup: has no meaning without dial", "popfetch.wait_for_link: has no meaning without dial"]),
     (TIMER + "dmail_conf = 'none.conf'", ["popfetch.dmail_conf: cannot read /nowhere/none.conf: ..."]),
@@ -313,6 +312,7 @@ class PlanTests(SynchronousTestCase):
             (WHOLE + "tls = 'off'\nauth_in_clear = true", ["popfetch.account[0].auth_in_clear"]),
             (WHOLE + "verify = false", ["popfetch.account[0].verify"]),
             (WHOLE + "may_relay = true", ["popfetch.account[0].may_relay"]),
+            (WHOLE.replace("'5 min'", "'5 min'\ndial = ['/nowhere/dial']"), ["popfetch.dial"]),
             (WHOLE.replace("'5 min'", "'1 min'\ndial = ['true']") + "timer = 60", [
                 "popfetch.timer", "popfetch.account[0].timer"]),
         ]:
