@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from mailbridge.config.files import WINDOWS_PATH, file_reader, folder_fault, program_reader, program_fault
+from mailbridge.config.files import WINDOWS_PATH, file_reader, folder_fault, program_fault, program_reader
 from mailbridge.config.model import Config, FetchAccount, PopfetchSettings
 from mailbridge.config.readers import Faulty
 from mailbridge.config.relays import trust_faults
@@ -49,12 +49,16 @@ def dmail_conf_reader(base: Path) -> Callable[[object], DmailConf]:
 
 
 def fetch_secret_reader(base: Path) -> Callable[[object], Secret]:
-    """A reader of a password or token. Files and commands are tried at each login; the file must be there already."""
+    """A reader of a password or token. Files and commands are tried at each login; both must be there already."""
     text, program = secret_text_reader(base), program_reader(base)
 
     def read(value: object) -> Secret:
         if isinstance(value, dict) and set(value) == {"command"}:
-            return Secret(command=program(value["command"]))
+            command = program(value["command"])
+            fault = program_fault(command)
+            if fault:
+                raise ValueError(fault)
+            return Secret(command=command)
         if isinstance(value, dict) and set(value) == {"file"}:
             text(value)
             return Secret(file=base / value["file"])
