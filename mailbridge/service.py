@@ -33,9 +33,11 @@ from mailbridge.admin import control
 from mailbridge.admin.operations import Operations
 from mailbridge.admin.status import Facts
 from mailbridge.admin.supervision import supervisor
+from mailbridge.collecting import Collecting
 from mailbridge.config import outlets, rooms, tribal
 from mailbridge.config.load import load
 from mailbridge.config.model import Config
+from mailbridge.config.warnings import warnings
 from mailbridge.edge.delivery import UserDelivery
 from mailbridge.edge.listeners import Listeners
 from mailbridge.edge.mailbox import MaildropMailbox
@@ -106,6 +108,7 @@ class Bridge(Service):
         self.ways.start()
         if self.oce is not None:
             self.oce.start()
+        self.collecting.start()
         little_room = room.warning(config.state, config.store.min_free)
         if little_room is not None:
             self._log.warn("{text}", text=little_room)
@@ -152,9 +155,11 @@ class Bridge(Service):
         self._route_oce()
         others = self.oce.targets if self.oce is not None else {}
         self.ways = WaysOut(config, reactor, self.store, self.table, self.bounce, self.receiver.journal, others)
+        self.collecting = Collecting(reactor, self.store, self.intake, self.ways)
+        self.collecting.follow(self.collecting.make(config))
         self.operations = Operations(
             self.store, self.directory, self.table, pool, reactor.seconds, self._edges.trusts,
-            self.ways.numbers.upcoming, lambda: self.oce, self,
+            self.ways.numbers.upcoming, lambda: self.oce, self, self.collecting,
         )
 
     def _make_oce(self, config: Config) -> OCEBridge | None:
@@ -202,19 +207,20 @@ class Bridge(Service):
     # --- what the operator asks ---------------------------------------------------------------------------------------
 
     def reload(self) -> list[str]:
-        """Read the configuration again and follow it without dropping a session; notes on what needs a restart.
+        """Read the configuration again and follow it without dropping a session; notes on restarts and new doubts.
 
         Raises ConfigError or StartError: everything that can fail is made before anything is changed.
         """
         old, new = self.config, load(Path(self.config.source))
         options = certificate.load_context(new.tls.certificate, new.tls.key) if new.tls is not None else None
         rules, submission = rooms.routing_rules(new), rooms.submission_rules(new)
-        plans, receiver = Plans.make(new), self.receiver.make(new)
+        plans, receiver, collecting = Plans.make(new), self.receiver.make(new), self.collecting.make(new)
         oce = self._make_oce(new) if new.oce != old.oce else self.oce
         changed = [key for key in _RESTART_ONLY if getattr(old, key) != getattr(new, key)]
         notes = [f"{key} changes only with a restart" for key in changed]
         if (old.tls is None) != (new.tls is None):
             notes.append("[tls] comes or goes only with a restart")
+        notes += [warning for warning in warnings(new) if warning not in warnings(old)]
 
         self.config = new
         users = new.users
@@ -227,6 +233,7 @@ class Bridge(Service):
         self.bounce.settings = rooms.bounce_settings(new)
         self.receiver.follow(new, receiver)
         self.ways.follow(new, plans, self.receiver.journal, oce.targets if oce is not None else {})
+        self.collecting.follow(collecting)
         self.throttle.allowed = new.limits.wrong_passwords
         if self.tls is not None and options is not None:
             self.tls.options = options
@@ -249,6 +256,7 @@ class Bridge(Service):
             min_free=self.config.store.min_free,
             certificate_days=days,
             supervisor=supervisor(os.environ, os.getpid()),
+            alarms=self.collecting.alarms(),
         )
 
     def _described(self) -> certificate.Description:
@@ -306,7 +314,8 @@ class Bridge(Service):
         drained.addTimeout(DRAIN_SECONDS, self.reactor).addErrback(lambda _: None)
         silent: Deferred[Any] = maybeDeferred(self._control.stopListening)
         talking = self.oce.stop() if self.oce is not None else succeed(None)
-        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent, talking, self.ways.stop()]
+        rooms_end = [self.ways.stop(), self.collecting.stop(), talking]
+        quiet: list[Deferred[Any]] = [self.listeners.close_all(), drained, silent, *rooms_end]
         return DeferredList(quiet).addCallback(lambda _: self._give_back())
 
     def _give_back(self) -> Deferred[None]:

@@ -7,7 +7,7 @@ their end, and what waits for a changed one is tried at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from random import SystemRandom
 from typing import Any
@@ -26,6 +26,7 @@ from mailbridge.queue.runner import Runner
 from mailbridge.routing.route import APPLICATION, RELAY
 from mailbridge.store.changes import RetryNow, Selection
 from mailbridge.target.application import ApplicationPlan, ApplicationTarget
+from mailbridge.target.gated import Gated
 from mailbridge.target.jobnumbers import JobNumbers
 from mailbridge.target.journalled import Journalled
 from mailbridge.target.mx import MailExchangers
@@ -95,6 +96,7 @@ class WaysOut:
         self._journal = journal
         self._others = others
         self._started = False
+        self._connected: Callable[[], bool] | None = None
         self._exchangers = MailExchangers(
             _SystemResolver(), reactor, random.shuffle, rooms.own_names(config),
             rooms.own_addresses(config),
@@ -125,6 +127,20 @@ class WaysOut:
         """Try at once what waits for a domain (RFC 1985), whatever its lane; fires with how many deliveries."""
         committed: Deferred[Any] = self._store.commit(RetryNow(Selection(recipient=f"@{domain}")))
         return committed.addCallback(lambda receipts: receipts[0])
+
+    async def try_relays(self) -> int:
+        """Try at once what waits for relays; how many deliveries. Raises StoreError."""
+        return sum([await self.runner.kick(target=name) for name in list(self._relays)])
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being delivered."""
+        return self.runner.running > 0
+
+    def wait_for(self, connected: Callable[[], bool] | None) -> None:
+        """Let relays work only while `connected()`; None: always."""
+        self._connected = connected
+        self._show()
 
     def stop(self) -> Deferred[Any]:
         """Let attempts end, then close all connections and workers."""
@@ -198,7 +214,10 @@ class WaysOut:
         """Let the runner see what there is now."""
         journal = self._journal
         self._targets.clear()
-        self._targets.update(self._relays)
+        gate = self._connected
+        self._targets.update(
+            self._relays if gate is None else {name: Gated(relay, gate) for name, relay in self._relays.items()}
+        )
         self._targets.update(self._applications)
         self._targets.update(self._others)
         if journal is not None:

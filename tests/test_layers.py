@@ -18,20 +18,22 @@ _ROOMS = {
     "message": PURE, "application": PURE, "oce": PURE, "smtp": PURE, "pop3": PURE, "sasl": PURE, "routing": PURE,
     "queue": PURE,
     "edge": ADAPTERS, "store": ADAPTERS, "target": ADAPTERS, "accounts": ADAPTERS, "admin": ADAPTERS, "logs": ADAPTERS,
-    "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
+    "fetch": ADAPTERS, "config": ASSEMBLY, "cli": ASSEMBLY, "testing": ASSEMBLY,
 }
 # Single modules: the values and seams, those that are something else than their folder, and those beside the rooms.
 _MODULES = {
     **dict.fromkeys(("", "errors", "limits", "reply", "outcome", "address", "content", "envelope", "lines", "received",
                      "clock", "message.header", "interfaces", "niceness", "randomness", "routing.route",
                      "store.changes", "store.users"), VALUES),
+    **dict.fromkeys(("fetch", "fetch.conflines", "fetch.dmailconf", "fetch.notice", "fetch.recipient",
+                     "fetch.settings", "fetch.words"), PURE),
     **dict.fromkeys(("oce.seen", "oce.embedded.federation", "oce.embedded.mailboxes", "oce.embedded.oce",
                      "oce.embedded.passwords", "oce.embedded.records", "oce.embedded.site",
                      "oce.embedded.house", "oce.underway"), ADAPTERS),
     **dict.fromkeys(("certificate", "sendmail", "sendjob", "sendresult", "oce.exchange", "oce.client", "oce.collector",
                      "oce.aside", "oce.pullinfo"), ADAPTERS),
     **dict.fromkeys(("service", "tap", "testing", "waysout", "receiver", "ocebridge", "ocealone", "ocetap",
-                     "edges"), ASSEMBLY),
+                     "edges", "collecting", "connected"), ASSEMBLY),
 }
 # What works through seams may name a Deferred and Twisted interfaces; it makes no connection and no timer itself.
 _THROUGH_SEAMS = ("interfaces", "routing.intake", "queue.bounce", "queue.runner", "queue.attempt", "queue.claims",

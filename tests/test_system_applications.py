@@ -189,6 +189,30 @@ class ApplicationTests(SynchronousTestCase):
         (data,) = (line for line in self.job()[0] if line.startswith("text="))
         self.assertGreaterEqual(data, "text=sms_0000000044.txt")
 
+    def test_taken_out(self) -> None:
+        """A folder is missing at the start: mail waits, also when its application is taken out; no relay gets it."""
+        shutil.rmtree(self.jobs)
+        far = self.bridge(self.new_folder(), FAR)
+        self.start(far.ports[0])
+        client = self.client()
+        client.sendmail("lamp@plant.example", ["420603280030@sms"], MESSAGE)
+        self.near.wait_for("ALARM: application:sms is paused, nothing bounces: ")
+        path = self.folder / "mailbridge.toml"
+        whole = path.read_text()
+        path.write_text(whole[:whole.index("[application.sms]")])
+        self.near.ask("reload")
+        self.near.ask("queue retry", all=True)
+        self.near.wait_for("application:sms is not in the configuration")
+        self.assertEqual((self.near.ask("queue count", all=True)["count"], far.ask("queue count", all=True)["count"]),
+                         (1, 0))
+        path.write_text(whole)
+        (note, *_) = self.near.ask("reload")["notes"]
+        self.assertIn("application.sms.output_folder: there is no folder", note)
+        self.jobs.mkdir()
+        self.near.ask("queue retry", all=True)
+        self.wait_for_the_queue()
+        self.assertIn("number=420603280030", self.job()[0])
+
     def test_preview(self) -> None:
         """`route --message` shows the files that would be written, and writes none; no bridge need run."""
         (self.folder / "mailbridge.toml").write_text(NEAR % (9, sys.executable, self.program))

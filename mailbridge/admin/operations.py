@@ -12,6 +12,7 @@ from mailbridge.accounts.pool import Pool
 from mailbridge.address import NULL, Address
 from mailbridge.admin import names, status
 from mailbridge.admin.arguments import Arguments
+from mailbridge.admin.fetch import Fetching, FetchOperations
 from mailbridge.admin.messages import Kind, OperationError, usage
 from mailbridge.admin.oceside import OCESide, OCESideOperations
 from mailbridge.admin.people import PeopleOperations
@@ -50,7 +51,7 @@ class Operations:
     """The table of commands.
 
     `trusts(listener, client)` says whether a client needs no login there, `upcoming()` which number the next job of an
-    application gets, `oce()` is the bridge's side of the OCE. `service` is None while no bridge runs.
+    application gets, `oce()` is the bridge's side of the OCE. `service` and `fetching` are None while no bridge runs.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Operations:
         upcoming: Callable[[], int],
         oce: Callable[[], OCESide | None],
         service: Service | None = None,
+        fetching: Fetching | None = None,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -96,6 +98,7 @@ class Operations:
             "queue pause": queue.pause,
             "queue resume": queue.resume,
             **OCESideOperations(store, oce).commands,
+            **FetchOperations(fetching).commands,
             "route": self._route,
             "status": self._status,
             "reload": self._reload,

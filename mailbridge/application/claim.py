@@ -7,13 +7,13 @@ entitled to the application (invariant 5), and never gives a number that is none
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
 from mailbridge import reply
 from mailbridge.address import Address
+from mailbridge.application.names import is_application_name
 from mailbridge.application.numbers import Numbers
 from mailbridge.envelope import Origin
 from mailbridge.reply import Reply
@@ -21,7 +21,6 @@ from mailbridge.routing.clients import NO_HOSTS, ClientList, Hosts
 from mailbridge.routing.pattern import Pattern
 
 NUMBER = "number"
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @frozen
@@ -86,7 +85,7 @@ class Claim:
         `receiver_clients` are the `[receiver] clients`, which hold where `clients` is empty. A job without a number is
         refused when `needs_number`, as for SMS and fax.
         """
-        if not _NAME.fullmatch(name):
+        if not is_application_name(name):
             raise ValueError(f'"{name}" is no name for an application; take ASCII letters, digits, _ and -')
         own, shared = _client_list("clients", clients), _client_list("receiver.clients", receiver_clients)
         patterns = _patterns("addresses", addresses)

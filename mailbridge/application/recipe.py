@@ -22,6 +22,7 @@ from mailbridge.application.job import Job, JobFile, Mail
 from mailbridge.application.jsonform import cleaned, document
 from mailbridge.application.keys import Key, RecipeFaults
 from mailbridge.application.layout import LAYOUTS, Layout
+from mailbridge.application.names import is_application_name, is_suffix
 from mailbridge.application.parties import GATEWAY, Headers, recipient_fields, sender_fields
 from mailbridge.application.refused import JobRefused
 from mailbridge.application.segments import segments
@@ -35,8 +36,6 @@ from mailbridge.limits import KIB, MIB
 from mailbridge.message.text import attachments, body_html, body_text, priority
 from mailbridge.reply import Reply
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 _NUMBER = re.compile(r"[+i]?[0-9]{1,20}")
 _DEFAULT_SUFFIX, _JSON_SUFFIX = ".CTL", ".json"
 _NO_SUFFIX = frozenset((*(f".{name}" for name in FORMATS), ".writing"))
@@ -117,10 +116,10 @@ class Recipe:
             if not good:
                 faults.append(Fault(place, problem))
 
-        check("application", _NAME.fullmatch(application) is not None,
+        check("application", is_application_name(application),
               f'"{application}" is no name: at most 64 ASCII letters, digits, _ and -')
         check("ctl_type", ctl_type in LAYOUTS, f'must be sms, fax or json, got "{ctl_type}"')
-        check("ctl_suffix", _SUFFIX.fullmatch(ctl_suffix) is not None, f'must be like ".CTL", got "{ctl_suffix}"')
+        check("ctl_suffix", is_suffix(ctl_suffix), f'must be like ".CTL", got "{ctl_suffix}"')
         check("ctl_suffix", ctl_suffix.lower() not in _NO_SUFFIX,
               f'"{ctl_suffix}" is the end of other files of a job; take another, such as ".CTL"')
         check("cmd_error", cmd_error in ("ignore", "reject"), f'must be ignore or reject, got "{cmd_error}"')

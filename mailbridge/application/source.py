@@ -7,8 +7,7 @@ from attrs import field, frozen
 from mailbridge import reply
 from mailbridge.application.refused import JobRefused
 from mailbridge.message.mime import Entity, TooIntricate, parse
-
-_ATTACHED = "message/rfc822"
+from mailbridge.message.text import attached_message
 
 
 @frozen
@@ -27,10 +26,7 @@ class Source:
         """Read `content`. With `attached` the first message in it counts, if there is one. Raises JobRefused."""
         try:
             outer = parse(content)
-            part = next((part for part in outer.walk() if part.type == _ATTACHED), None) if attached else None
-            if part is None:
-                return cls(outer, outer, content)
-            octets = part.octets()
-            return cls(outer, part.parts[0] if part.parts else parse(octets), octets)
+            found = attached_message(outer) if attached else None
+            return cls(outer, *(found or (outer, content)))
         except TooIntricate:
             raise JobRefused(reply.TOO_INTRICATE) from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import random
 from typing import Any, TypeVar
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from mailbridge.accounts.checkers import Checker
@@ -63,13 +64,42 @@ async def operate(reactor: Any, config: Config, command: str, arguments: dict[st
 
 async def operate_alone(reactor: Any, config: Config, command: str, arguments: dict[str, Any]) -> Any:
     """Carry out one operation on a store that nobody else has open. Raises as `operate`."""
+
+    async def work(opened: Opened) -> Any:
+        if command == "route":
+            await HostNames(reactor.nameResolver, reactor, opened.table.follow_hosts).follow(outlets.host_names(config))
+        if command.startswith("oce ") and config.oce is not None:
+            opened.oce = _oce(config, reactor, opened)
+            await opened.oce.load()
+        return await opened.operations.run(command, arguments)
+
+    return await alone(reactor, config, work)
+
+
+@define
+class Opened:
+    """The rooms of a bridge that does not run, as far as commands need them; `oce` only for commands about it."""
+
+    store: IStore
+    directory: Directory
+    table: Table
+    pool: BoundedPool
+    operations: Operations = field(init=False)
+    oce: OCEBridge | None = None
+
+
+async def alone(reactor: Any, config: Config, work: Callable[[Opened], Awaitable[T]]) -> T:
+    """What `work` returns or raises, with a store that nobody else has open; it is closed afterwards.
+
+    Raises StartError, when another process has it for example.
+    """
     refuse_foreign_root(config.state, os.geteuid())
     died: Deferred[Any] = Deferred()
     store = open_store(
         config.state, reactor, database=config.store.url.removeprefix("sqlite:"), min_free=config.store.min_free,
         on_death=died.errback,
     )
-    oce: OCEBridge | None = None
+    opened: Opened | None = None
     pool = BoundedPool(reactor)
     interrupted = reactor.addSystemEventTrigger("during", "shutdown", pool.stop)  # else its threads outlive Ctrl-C
     try:
@@ -78,29 +108,26 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
         directory.replace(store.people_now())
         table = Table(rooms.routing_rules(config), directory, (), rooms.ways_out(config), outlets.claims(config),
                       None if config.oce is None else tribal.way(config.oce, store.recall(KEY) or ""))
-        if command == "route":
-            await HostNames(reactor.nameResolver, reactor, table.follow_hosts).follow(outlets.host_names(config))
+        opened = Opened(store, directory, table, pool)
         numbers = JobNumbers(store, outlets.first_number(config))
-        if command.startswith("oce ") and config.oce is not None:
-            oce = _oce(config, reactor, store, directory, pool)
-            await oce.load()
-        operations = Operations(store, directory, table, pool, time.time, trusted_clients(config), numbers.upcoming,
-                                lambda: oce)
-        return await operations.run(command, arguments)
+        opened.operations = Operations(store, directory, table, pool, time.time, trusted_clients(config),
+                                       numbers.upcoming, lambda: opened.oce)
+        return await work(opened)
     finally:
-        if oce is not None:
-            await oce.stop()
+        if opened is not None and opened.oce is not None:
+            await opened.oce.stop()
         reactor.removeSystemEventTrigger(interrupted)
         pool.stop()
         died.addErrback(lambda failure: failure.trap(StoreError))
         await store.close()
 
 
-def _oce(config: Config, reactor: Any, store: IStore, directory: Directory, pool: BoundedPool) -> OCEBridge:
+def _oce(config: Config, reactor: Any, opened: Opened) -> OCEBridge:
     """The bridge's side of the OCE, which is not started."""
-    checker = Checker(directory, pool, VerifiedLogins(os.urandom(KEY_SIZE), reactor.seconds))
+    checker = Checker(opened.directory, opened.pool, VerifiedLogins(os.urandom(KEY_SIZE), reactor.seconds))
     throttle = Throttle(reactor.seconds, config.limits.wrong_passwords)
-    return OCEBridge(config, reactor, store, directory, checker, throttle, os.urandom, random, b"", lambda way: None)
+    return OCEBridge(config, reactor, opened.store, opened.directory, checker, throttle, os.urandom, random, b"",
+                     lambda way: None)
 
 
 def refuse_foreign_root(state: Path, user: int) -> None:

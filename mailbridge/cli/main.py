@@ -27,6 +27,7 @@ from mailbridge.cli import (
     clearqueue,
     client,
     demo,
+    fetch,
     historic,
     importreg,
     oce,
@@ -48,7 +49,7 @@ from mailbridge.cli import (
 from mailbridge.cli.options import EX_USAGE, CommandParser, warn
 from mailbridge.errors import ConfigError, MailbridgeError, StartError
 
-COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send, importreg,
+COMMANDS = (demo, check, cert, user, alias, route, client, status, reload, queue, clearqueue, send, fetch, importreg,
             settings, set, start, stop, restart, register, pullinfo, oce)
 EX_FAILED = 1
 EX_CONFIG = 78

@@ -14,7 +14,6 @@ from attrs import frozen
 from mailbridge.application.claim import Claim
 from mailbridge.application.keys import RecipeFaults
 from mailbridge.application.tags import TagData
-from mailbridge.config.files import folder_fault
 from mailbridge.config.forward import FORWARD
 from mailbridge.config.model import ApplicationSettings, ReceiverSettings
 from mailbridge.config.outlets import recipe
@@ -66,10 +65,6 @@ def _receiver(receiver: ReceiverSettings) -> Iterator[Fault]:
         for key in _NEED_LISTENER:
             if getattr(receiver, key):
                 yield Fault(f"receiver.{key}", "is for the receiver's own listener; set smtp_port, or leave it out")
-    if receiver.logging_file_name is not None:
-        fault = folder_fault(receiver.logging_file_name.parent)
-        if fault:
-            yield Fault("receiver.logging_file_name", fault)
 
 
 def _forward(document: Mapping[str, Any]) -> Iterator[Fault]:
@@ -89,7 +84,7 @@ def _forward(document: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _way(place: str, settings: ApplicationSettings, table: Mapping[str, Any]) -> Iterator[Fault]:
-    """Where jobs go: one way, and it is there."""
+    """Where jobs go: one way. Whether it is there is a doubt, for a disk may be mounted later."""
     if settings.command and settings.output_folder is not None:
         yield Fault(f"{place}.command", "takes the place of output_folder; leave one of them out")
     elif settings.command:
@@ -98,16 +93,8 @@ def _way(place: str, settings: ApplicationSettings, table: Mapping[str, Any]) ->
                 yield Fault(f"{place}.{key}", "is for files in output_folder, and has no meaning with command")
     elif settings.output_folder is None:
         yield Fault(f"{place}.output_folder", "is missing; name the folder for jobs, or the program in command")
-    else:
-        fault = folder_fault(settings.output_folder) if settings.enabled else None
-        if fault:
-            yield Fault(f"{place}.output_folder", fault)
     if not settings.command and "command_timeout" in table:
         yield Fault(f"{place}.command_timeout", "has no meaning without command")
-    if settings.accounting is not None:
-        fault = folder_fault(settings.accounting.parent)
-        if fault:
-            yield Fault(f"{place}.accounting", fault)
 
 
 def _claim(place: str, name: str, settings: ApplicationSettings) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mailbridge.config.units import shown
@@ -28,7 +28,7 @@ def path_reader(base: Path) -> Callable[[object], Path]:
 
 
 def program_reader(base: Path) -> Callable[[object], tuple[str, ...]]:
-    """A reader of commands, `["program", "argument"]`: the program is found here, by its path or by $PATH."""
+    """A reader of commands, `["program", "argument"]`: the program is found by its path or by $PATH, if it is there."""
 
     def read(value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or not value or not all(isinstance(part, str) and part for part in value):
@@ -36,12 +36,17 @@ def program_reader(base: Path) -> Callable[[object], tuple[str, ...]]:
         if any("\0" in part for part in value):
             raise ValueError("must have no NUL in it")
         name = value[0]
-        found = shutil.which(str(base / name) if os.sep in name else name)
-        if found is None:
-            raise ValueError(f"there is no program {shown(name)}; name it by its path and let mailbridge execute it")
-        return (os.path.abspath(found), *value[1:])
+        sought = os.path.abspath(base / name) if os.sep in name else name
+        return (shutil.which(sought) or sought, *value[1:])
 
     return read
+
+
+def program_fault(command: Sequence[str]) -> str | None:
+    """Why `command` cannot be run, or None."""
+    if shutil.which(command[0]) is None:
+        return f"there is no program {shown(command[0])}; name it by its path and let mailbridge execute it"
+    return None
 
 
 def folder_fault(path: Path) -> str | None:

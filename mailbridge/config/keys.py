@@ -10,8 +10,10 @@ from mailbridge.config.historic import counted, formats, numbered, separated, se
 from mailbridge.config.model import (
     ApplicationSettings,
     Config,
+    FetchAccount,
     OCESettings,
     POP3Listener,
+    PopfetchSettings,
     QueueSettings,
     ReceiverSettings,
     RelaySettings,
@@ -23,6 +25,7 @@ from mailbridge.config.model import (
     UsersSettings,
 )
 from mailbridge.config.oce import coterie_name, groups, member_name, oce_key, oce_url, tribe_name
+from mailbridge.config.popfetch import dmail_conf_reader, fetch_secret_reader, header_name
 from mailbridge.config.readers import (
     Reader,
     choice,
@@ -59,10 +62,11 @@ from mailbridge.config.receiver import (
     transform,
 )
 from mailbridge.config.secrets import secret_text_reader
-from mailbridge.config.servers import bind_address, dedicated_server, server_host, server_text
+from mailbridge.config.servers import bind_address, dedicated_server, one_server, server_host, server_text
 from mailbridge.config.units import number, size, time
 from mailbridge.limits import KIB, MIB, Limits
 from mailbridge.oce.dialect import DIALECTS
+from mailbridge.pop3.upstream import LOGINS
 
 _DAY = 86400
 
@@ -141,6 +145,24 @@ def readers(base: Path, targets: Collection[str]) -> Mapping[type, Mapping[str, 
             "command_timeout": time(1, _DAY), "expiry": time(60, 60 * _DAY), "daily_limit": counted(1, 1_000_000),
             "allowed_numbers": pattern, "normalize": switch, "state_prefix": text, "national_prefix": plain_text,
             "pickup": time(1, 60 * _DAY), "accounting": local_path_reader(base),
+        },
+        FetchAccount: {
+            "host": server_host, "user": text, "name": text, "port": number(1, 65_535),
+            "tls": choice("implicit", "require", "opportunistic", "off"), "verify": flag, "ca": file_reader(base),
+            "pin": fingerprint, "auth": choice(*LOGINS), "password": fetch_secret_reader(base),
+            "token": fetch_secret_reader(base), "auth_in_clear": flag, "keep": flag,
+            "delete_after": time(0, 3_650 * _DAY), "deliver_to": mailbox, "header": header_name, "domain": domain,
+            "only_from": listed(domain, "leave the key out to take all"), "caretaker": mailbox, "may_relay": flag,
+            "size_limit": size(1, 2048 * MIB), "timer": time(1, 30 * _DAY), "expunge": number(0, 1_000_000),
+        },
+        PopfetchSettings: {
+            "dmail_conf": dmail_conf_reader(base), "timer": time(1, 30 * _DAY), "isinterval": flag,
+            "wait": time(0, _DAY), "retry_delay": time(1, 30 * _DAY), "max_duds": number(1, 1_000_000),
+            "parallel": number(1, 1_000), "header": header_name, "domain": domain, "caretaker": mailbox,
+            "smtp_server": one_server, "work_path": local_path_reader(base), "log_path": local_path_reader(base),
+            "log_level": choice("error", "info", "debug"), "dial": program_reader(base),
+            "hangup": program_reader(base), "dial_timeout": time(1, _DAY), "etrn_server": one_server,
+            "wait_for_link": flag,
         },
     }
 

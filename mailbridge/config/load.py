@@ -35,6 +35,7 @@ from mailbridge.config.keys import readers
 from mailbridge.config.model import (
     ApplicationSettings,
     Config,
+    FetchAccount,
     POP3Listener,
     ReceiverSettings,
     RelaySettings,
@@ -43,6 +44,7 @@ from mailbridge.config.model import (
     TribeSettings,
 )
 from mailbridge.config.oce import oce_targets, tribe_name
+from mailbridge.config.popfetch import popfetch_faults
 from mailbridge.config.readers import Faulty, hostname, place_of
 from mailbridge.config.receiver import application_name, command_tables
 from mailbridge.config.secrets import inline_secrets
@@ -56,6 +58,7 @@ MAX_OCTETS = 4 * 1024 * 1024
 resolve_types(Config)
 _LISTS: dict[Any, type] = {
     tuple[SMTPListener, ...]: SMTPListener, tuple[POP3Listener, ...]: POP3Listener, tuple[RouteRule, ...]: RouteRule,
+    tuple[FetchAccount, ...]: FetchAccount,
 }
 # The class of a table by name, what stands before the name, and the reader of the name.
 _NAMED: dict[Any, tuple[type, str, Callable[[str], str]]] = {
@@ -131,6 +134,7 @@ def load_text(
         faults.extend(_faults(error, ""))
     faults.extend(combinations(document))
     faults.extend(application_faults(document, _readable(converter, document)))
+    faults.extend(popfetch_faults(document, converter.structure))
     if public:
         faults.extend(Fault(place, f"everybody may read this file, and the secret in it; {_HIDE} {source}")
                       for place in inline_secrets(document))

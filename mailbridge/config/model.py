@@ -10,6 +10,10 @@ from pathlib import Path
 from attrs import field, frozen
 
 from mailbridge.application.tags import TagData
+from mailbridge.config.oce_tables import OCESettings as OCESettings
+from mailbridge.config.oce_tables import TribeSettings as TribeSettings
+from mailbridge.fetch.dmailconf import DmailConf
+from mailbridge.fetch.secret import Secret
 from mailbridge.limits import KIB, MIB, Limits
 
 
@@ -239,62 +243,76 @@ class ReceiverSettings:
         return f"tcp:{port}:interface={address}"
 
 
-@frozen
-class TribeSettings:
-    """One `[oce.tribes.NAME]`, a tribe by its name here. `key` is the address of its OCE, no secret.
+@frozen(kw_only=True)
+class FetchAccount:
+    """One `[[popfetch.account]]`: a mailbox of a POP3 server that is collected.
 
-    An embedded OCE reaches it at `url` and proves itself by `secret`, which both sides know, or by the certificate
-    `identity` (PEM with its key); the other side is known by `ca` or `pin` (SHA-256), and proves itself by `secret` or
-    by the certificate of `client_pin`. `allow_cleartext` takes http:// to another host.
+    `name` None is `user@host`. `tls` is implicit, require (STLS), opportunistic or off; None: implicit for port 995,
+    else require. `port` None is 995 or 110. `auth` is one of `pop3.upstream.LOGINS`; `password` or `token` (XOAUTH2)
+    may be in a file or come from a command, and are fetched at each login. `verify`, `ca` and `pin` as for a relay.
+    `keep` leaves mail on the server, for `delete_after` seconds if that is set. All mail is for `deliver_to`, or for
+    whom its header names: `header`, `domain`, `only_from` (domains), `caretaker` (None: as `[popfetch]` has them).
+    `timer` None: the common one. `expunge` ends a session after so many messages, so that deletions become true; 0: at
+    the end only.
     """
 
-    key: str
-    url: str | None = None
-    secret: str | None = field(default=None, repr=False)
+    host: str
+    user: str
+    name: str | None = None
+    port: int | None = None
+    tls: str | None = None
+    verify: bool = True
     ca: Path | None = None
     pin: str | None = None
-    client_pin: str | None = None
-    identity: Path | None = None
-    allow_cleartext: bool = False
+    auth: str = "auto"
+    password: Secret | None = None
+    token: Secret | None = None
+    auth_in_clear: bool = False
+    keep: bool = False
+    delete_after: float | None = None
+    deliver_to: str | None = None
+    header: str | None = None
+    domain: str | None = None
+    only_from: tuple[str, ...] | None = None
+    caretaker: str | None = None
+    may_relay: bool = False
+    size_limit: int | None = None
+    timer: float | None = None
+    expunge: int = 1000
 
 
 @frozen(kw_only=True)
-class OCESettings:
-    """`[oce]`: the Online Communication Engine, another program at `url` or our own (`embedded`).
+class PopfetchSettings:
+    """`[popfetch]`, the POP fetcher. Keys with a name of POPFetch (pf_, ras_ left off) mean the same; times in seconds.
 
-    `member` registers the bridge, with `password`; `coterie`, `app_id` and `dialect` are what the bridge tells the OCE.
-    It asks for mail every `interval` seconds and keeps `request_interval` seconds between requests (None: none for an
-    embedded one or one on this host, 1 otherwise). `ca`, `pin`, `identity` and `allow_cleartext` are for `url`.
-
-    The embedded one is the tribe `name`, whose `key` is made when it has none. It listens at `listen`, in TLS with
-    `tls`, for applications of `pod` (client lists) and for other tribes. Applications that `member` registers are
-    approved at once unless `approve` is false; `registrars` may register some, all members when none are named.
-    `request_lock` wrong passwords lock a host out for a time. `groups` are members by group, of coterie 1.
+    `dmail_conf` is a DMail file with accounts and settings, as it was read; what is set here counts before it. So None
+    is: as the file says, else `wait` 40 s, `max_duds` 10, `log_level` info, the folder `popfetch` in the state folder
+    for `work_path`, and that for `log_path`; `timer` has no default. `isinterval` counts the timer from the end of a
+    cycle. `smtp_server` takes the mail in place of this bridge, one message at a time. `dial` and `hangup` are
+    commands; while the connection that `dial` makes is not there, relays wait if `wait_for_link`. `etrn_server` is told
+    at each connection that we are there.
     """
 
-    url: str | None = None
-    embedded: bool = False
-    member: str | None = None
-    password: str | None = field(default=None, repr=False)
-    coterie: str = "1"
-    app_id: str = "SMTP:mailbridge"
-    dialect: str = "osa"
-    interval: float = 300.0
-    request_interval: float | None = None
-    allow_cleartext: bool = False
-    ca: Path | None = None
-    pin: str | None = None
-    identity: Path | None = None
-    name: str = "oce"
-    key: str | None = None
-    listen: str = "tcp:1895:interface=127.0.0.1"
-    tls: bool = False
-    approve: bool = True
-    registrars: tuple[str, ...] = ()
-    pod: tuple[str, ...] = ("localhost",)
-    request_lock: int = 5
-    groups: dict[str, tuple[str, ...]] = field(factory=dict)
-    tribes: dict[str, TribeSettings] = field(factory=dict)
+    dmail_conf: DmailConf | None = None
+    account: tuple[FetchAccount, ...] = ()
+    timer: float | None = None
+    isinterval: bool | None = None
+    wait: float | None = None
+    retry_delay: float | None = None
+    max_duds: int | None = None
+    parallel: int = 20
+    header: str | None = None
+    domain: str | None = None
+    caretaker: str | None = None
+    smtp_server: str | None = None
+    work_path: Path | None = None
+    log_path: Path | None = None
+    log_level: str | None = None
+    dial: tuple[str, ...] = ()
+    hangup: tuple[str, ...] = ()
+    dial_timeout: float | None = None
+    etrn_server: str | None = None
+    wait_for_link: bool = False
 
 
 @frozen(kw_only=True)
@@ -319,4 +337,5 @@ class Config:
     application: dict[str, ApplicationSettings] = field(factory=dict)
     command_tags: dict[str, TagData] = field(factory=dict)
     oce: OCESettings | None = None
+    popfetch: PopfetchSettings | None = None
     source: str = ""

@@ -9,6 +9,7 @@ import re
 
 from mailbridge.application.codepage import CodePage
 from mailbridge.application.keys import RecipeFaults
+from mailbridge.application.names import is_application_name, is_suffix
 from mailbridge.application.settings import CtlSettings
 from mailbridge.application.tags import TagData, TagTable
 from mailbridge.application.transform import Transform
@@ -22,8 +23,6 @@ from mailbridge.smtp.data import parse_end_line
 SHIPPED_TAGS = "sms"
 """The table of commands that is there without being written down."""
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 _TYPE = re.compile(r"\.?([A-Za-z0-9]{1,16})")
 _CHECKER = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*\.)+[A-Za-z_][A-Za-z0-9_]*")
 _LEVELS = "EWIT"
@@ -32,7 +31,7 @@ _PRIORITIES = (0, -1, -2, -15)
 
 def application_name(name: str) -> str:
     """The NAME of `[application.NAME]`, which stands in routes, lanes and names of files. Raises ValueError."""
-    if not _NAME.fullmatch(name):
+    if not is_application_name(name):
         raise ValueError(f"{shown(name)} is no name for an application: at most 64 ASCII letters, digits, _ and -")
     return name
 
@@ -98,7 +97,7 @@ def checker_name(value: object) -> str:
 
 def suffix(value: object) -> str:
     """The end of the names of control files."""
-    if isinstance(value, str) and _SUFFIX.fullmatch(value):
+    if isinstance(value, str) and is_suffix(value):
         return value
     raise ValueError(f'must be a dot with letters or digits, such as ".CTL", got {shown(value)}')
 
@@ -135,7 +134,7 @@ def command_tables(value: object) -> dict[str, TagData]:
         raise ValueError(f"must be tables, each under [command_tags.NAME], got {shown(value)}")
     faults: list[tuple[str, str]] = []
     for name, table in value.items():
-        if not _NAME.fullmatch(name) or name == SHIPPED_TAGS:
+        if not is_application_name(name) or name == SHIPPED_TAGS:
             faults.append((place_of(name), f'needs another name: letters, digits, _ and -, and not "{SHIPPED_TAGS}"'))
         strays = [command for command, options in table.items() if not isinstance(options, dict)]
         if strays:

@@ -38,7 +38,7 @@ def relay_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
             continue  # said by the reader of the table
         yield from _ways(place, table)
         yield from _login(place, table)
-        yield from _trust(place, table)
+        yield from trust_faults(place, table)
         yield from _loop(place, table, own, document.get("hostname"))
 
 
@@ -98,7 +98,7 @@ def _has_password(table: Table) -> bool:
         return False
 
 
-def _trust(place: str, table: Table) -> Iterator[Fault]:
+def trust_faults(place: str, table: Table) -> Iterator[Fault]:
     """Whom to believe is said once."""
     given = [key for key in ("verify", "ca", "pin", "identity") if table.get(key)]
     if table.get("tls") == "off":

@@ -210,15 +210,15 @@ def _trust(place: str, relay: RelaySettings, verify: bool) -> Trust:
     try:
         return Trust(
             verify and relay.tls != "off",
-            _pem(f"{place}.ca", relay.ca) if relay.ca is not None else None,
+            pem(f"{place}.ca", relay.ca) if relay.ca is not None else None,
             relay.pin,
-            _pem(f"{place}.identity", relay.identity) if relay.identity is not None else None,
+            pem(f"{place}.identity", relay.identity) if relay.identity is not None else None,
         )
     except ValueError as error:
         raise StartError(f"{place}: ca or identity cannot be used: {error}") from None
 
 
-def _pem(place: str, path: Path) -> str:
+def pem(place: str, path: Path) -> str:
     try:
         return path.read_text("ascii")
     except (OSError, UnicodeDecodeError) as error:

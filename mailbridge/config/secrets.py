@@ -56,12 +56,18 @@ def _checked(text: str, whose: str) -> str:
 
 def inline_secrets(document: Mapping[str, Any]) -> list[str]:
     """The places of secrets that are written out in the file itself, which others may then not read."""
-    oce = document.get("oce")
+    oce, popfetch = document.get("oce"), document.get("popfetch")
     oce = oce if isinstance(oce, dict) else {}
-    homes = [*_tables("relay", document.get("relay")), ("oce", oce), *_tables("oce.tribes", oce.get("tribes"))]
+    homes = [*_tables("relay", document.get("relay")), ("oce", oce), *_tables("oce.tribes", oce.get("tribes")),
+             *_listed("popfetch.account", popfetch.get("account") if isinstance(popfetch, dict) else None)]
     return [f"{place}.{key}" for place, table in homes for key in _SECRETS if isinstance(table.get(key), str)]
 
 
 def _tables(place: str, found: object) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(found, dict):
         yield from ((f"{place}.{name}", table) for name, table in found.items() if isinstance(table, dict))
+
+
+def _listed(place: str, found: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(found, list):
+        yield from ((f"{place}[{index}]", table) for index, table in enumerate(found) if isinstance(table, dict))

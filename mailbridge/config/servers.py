@@ -28,6 +28,13 @@ def server_text(value: object) -> str:
     return value
 
 
+def one_server(value: object) -> str:
+    """A reader of one server with a name: text that `parse_server` takes."""
+    parse_server(value)
+    assert isinstance(value, str)
+    return value
+
+
 def parse_server(value: object) -> tuple[str, int | None]:
     """(host, port or None) of one server. Raises ValueError with the remedy."""
     match = _SHAPE.fullmatch(value) if isinstance(value, str) else None

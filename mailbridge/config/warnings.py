@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mailbridge.config.doubts import application_warnings, receiver_warnings
 from mailbridge.config.endpoint import parse_endpoint
 from mailbridge.config.model import Config, POP3Listener, RelaySettings, SMTPListener
+from mailbridge.config.popfetch import popfetch_warnings
 from mailbridge.config.servers import MX, parse_server
 from mailbridge.routing.route import RELAY
 
@@ -18,7 +19,8 @@ def warnings(config: Config) -> list[str]:
 
 def _warnings(config: Config) -> Iterator[str]:
     own_oce = config.oce is not None and config.oce.embedded
-    if not config.smtp and not config.pop3 and not config.receiver.listens and not own_oce:
+    listens = config.smtp or config.pop3 or config.receiver.listens or own_oce
+    if not listens and config.popfetch is None:
         yield "no [[smtp]] and no [[pop3]]: nothing will listen"
     for number, smtp in enumerate(config.smtp):
         yield from _open_to_others(config, f"smtp[{number}]", smtp, "auth_in_clear", smtp.auth_in_clear)
@@ -33,6 +35,7 @@ def _warnings(config: Config) -> Iterator[str]:
     yield from _relays(config)
     yield from receiver_warnings(config)
     yield from application_warnings(config)
+    yield from popfetch_warnings(config)
     if config.limits.connections_per_client > config.limits.connections:
         yield "limits.connections_per_client: is more than limits.connections, so one client can take all"
     if config.limits.header_size > config.limits.message_size:

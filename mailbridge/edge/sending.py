@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
 
 from mailbridge.edge.clienttls import Trust
+from mailbridge.edge.connecting import connect
 from mailbridge.edge.connection import Connection, TLSFailed, TooSlow
 from mailbridge.edge.contentflow import Source
 from mailbridge.edge.transport import tls_facts
@@ -175,55 +173,15 @@ async def _connect(reactor: Any, server: Server, manner: Manner) -> Connection:
     seconds = manner.limits.get(Phase.CONNECT, LIMITS[Phase.CONNECT])
     local = server.host.startswith("/")
     options = server.trust.creator("localhost" if local else server.host) if server.tls != "off" else None
-    endpoint: UNIXClientEndpoint | TCP4ClientEndpoint | TCP6ClientEndpoint | HostnameEndpoint
-    if local:
-        endpoint = UNIXClientEndpoint(reactor, server.host, timeout=seconds)
-    elif isIPAddress(server.host):  # an address needs no thread that looks it up
-        endpoint = TCP4ClientEndpoint(reactor, server.host, server.port, seconds, manner.bind)
-    elif isIPv6Address(server.host):
-        endpoint = TCP6ClientEndpoint(reactor, server.host, server.port, seconds, manner.bind)
-    else:
-        endpoint = HostnameEndpoint(reactor, server.host, server.port, timeout=seconds, bindAddress=manner.bind)
     factory = Factory.forProtocol(
         lambda: Connection(reactor, manner.limits, lambda: options, manner.note, server.trust.wrong)
     )
     factory.noisy = False
-    connection: Connection = await _in_time(reactor, endpoint.connect(factory), seconds)
-    return connection
-
-
-def _in_time(reactor: Any, connecting: Deferred[Any], seconds: float) -> Deferred[Any]:
-    """`connecting`, ended after `seconds` with TooSlow. Cancelled, it fails with CancelledError at every stage: an
-    endpoint tells it as a name that was not found, or in other ways that look like a fault of the server."""
-    ended: list[Exception] = []
-
-    def end(reason: Exception) -> None:
-        ended.append(reason)
-        connecting.cancel()
-        if not waiting.called:
-            waiting.errback(reason)
-
-    def arrived(connection: Any) -> None:
-        if ended:
-            connection.abort()
-        else:
-            waiting.callback(connection)
-
-    def failed(reason: Failure) -> None:
-        if not waiting.called:
-            waiting.errback(Failure(ended[0]) if ended else reason)
-
-    def over(result: Any) -> Any:
-        if call.active():
-            call.cancel()
-        return result
-
     too_slow = TooSlow(Phase.CONNECT, f"no connection within {seconds:g} seconds", False)
-    waiting: Deferred[Any] = Deferred(lambda _: end(CancelledError()))
-    call = reactor.callLater(seconds, end, too_slow)
-    waiting.addBoth(over)
-    connecting.addCallbacks(arrived, failed)
-    return waiting
+    connection: Connection = await connect(
+        reactor, server.host, server.port, factory, seconds, too_slow, manner.bind
+    )
+    return connection
 
 
 async def _get_ready(connection: Connection, server: Server, manner: Manner, tls: str) -> Conversation:

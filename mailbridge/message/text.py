@@ -49,11 +49,12 @@ def attachments(entity: Entity) -> list[Entity]:
     return [leaf for leaf in body.leaves if leaf not in body.forms]
 
 
-def attached_message(entity: Entity) -> Entity | None:
-    """The first message that is attached, read, also one that was encoded. Raises TooIntricate for one like that."""
+def attached_message(entity: Entity) -> tuple[Entity, bytes] | None:
+    """The first message that is attached, read, also one that was encoded; and its octets. Raises TooIntricate."""
     for part in entity.walk():
         if part.type in MESSAGES:
-            return part.parts[0] if part.parts else parse(part.octets())
+            octets = part.octets()
+            return part.parts[0] if part.parts else parse(octets), octets
     return None
 
 

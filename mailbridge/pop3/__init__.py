@@ -1,1 +1,1 @@
-"""POP3, the server's side, without sockets: octets in; octets, iterators and calls out (RFC 1939, RFC 2449)."""
+"""POP3, both sides, without sockets: octets in; octets, events and calls out (RFC 1939, RFC 2449)."""

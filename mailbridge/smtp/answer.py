@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from mailbridge.errors import MailbridgeError
+from mailbridge.sasl.mask import Mask, printable
 
 LONGEST_LINE = 4096
 MOST_LINES = 256
@@ -21,7 +22,6 @@ MOST_SHOWN = 1000
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
-_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/=]{8,}")
 
 
 class AnswerError(MailbridgeError):
@@ -75,7 +75,7 @@ class AnswerReader:
         self._code = b""
         self._lines: list[str] = []
         self._size = 0
-        self._secrets: tuple[bytes, ...] = ()
+        self._mask = Mask()
 
     @property
     def surplus(self) -> bool:
@@ -92,7 +92,7 @@ class AnswerReader:
 
         Challenges (334) keep their text; their str does not show it.
         """
-        self._secrets += tuple(secret for secret in secrets if secret)
+        self._mask.hide(*secrets)
 
     def feed(self, octets: bytes) -> Iterator[Answer]:
         """The replies completed by `octets`; take them all before you look at anything else."""
@@ -119,18 +119,18 @@ class AnswerReader:
             raise AnswerError(f"the server sent a line of more than {LONGEST_LINE} octets")
         match = _LINE.fullmatch(line)
         if match is None:
-            raise AnswerError(f"the server sent {_printable(self._masked(line))[:60]!r}, which is no SMTP reply")
+            raise AnswerError(f"the server sent {printable(self._mask.masked(line))[:60]!r}, which is no SMTP reply")
         code, separator, text = match.groups()
         text = text or b""
         if code != b"334":  # a challenge is for the mechanism, to the letter; nobody else is shown it
-            text = self._masked(text)
+            text = self._mask.masked(text)
         self._size += len(line)
         if self._lines and code != self._code:
             raise AnswerError(f"the server mixed the codes {self._code.decode()} and {code.decode()} in one reply")
         if len(self._lines) >= MOST_LINES or self._size > MOST_OCTETS:
             raise AnswerError("the server's reply has no end")
         self._code = code
-        self._lines.append(_printable(text))
+        self._lines.append(printable(text))
         if separator == b"-":
             return None
         lines, self._lines, self._size = self._lines, [], 0
@@ -139,17 +139,3 @@ class AnswerReader:
         if enhanced:
             lines = [line.removeprefix(enhanced).strip() for line in lines]
         return Answer(int(code), enhanced, tuple(lines))
-
-    def _masked(self, line: bytes) -> bytes:
-        if not self._secrets:
-            return line
-        for secret in self._secrets:
-            line = line.replace(secret, b"***")
-        return _BASE64_RUN.sub(
-            lambda match: b"***" if any(match[0] in secret for secret in self._secrets) else match[0], line
-        )
-
-
-def _printable(octets: bytes) -> str:
-    text = octets.decode("utf-8", "replace")
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -240,7 +240,7 @@ class ApplicationTarget:
             outcomes.setdefault(delivery.id, rest)
         return outcomes
 
-    async def _deliver(self, crew: _Crew, message: Message, delivery: Delivery, content: bytes,
+    async def _deliver(self, crew: _Crew, message: Message, delivery: Delivery, content: tuple[bytes, ...],
                        outcomes: dict[int, Outcome]) -> None:
         """One recipient."""
         plan, now = self.plan, self._reactor.seconds()

@@ -13,7 +13,7 @@ from mailbridge.target.daily import DailyCount
 
 @define
 class Admission:
-    """May a message still become a new job? Asked once for each job; `end` is called whatever became of it.
+    """May a message still become a job? `admit` is asked once for each; `end` is called whatever became of it.
 
     `expiry` are seconds since the message came, `daily_limit` jobs of one sender on one day (UTC); None: no limit.
     """
@@ -26,12 +26,16 @@ class Admission:
     daily_limit: int | None = None
     _reserved: bool = field(init=False, default=False)
 
+    def too_old(self) -> PermanentFailure | None:
+        """Whether its time is over. Asked at each attempt, also while nothing can be written."""
+        if self.expiry is None or self.now - self.message.received <= self.expiry:
+            return None
+        return PermanentFailure(Reply(
+            550, "5.4.7", f"The message is too old for {self.application}, which takes none after "
+                          f"{_duration(self.expiry)}"))
+
     def admit(self) -> PermanentFailure | None:
-        """Why not. Raises StoreError."""
-        if self.expiry is not None and self.now - self.message.received > self.expiry:
-            return PermanentFailure(Reply(
-                550, "5.4.7", f"The message is too old for {self.application}, which takes none after "
-                              f"{_duration(self.expiry)}"))
+        """Whether the sender has made as many jobs as he may. Raises StoreError."""
         if self.daily_limit is not None:
             if not self.daily.reserve(self._sender, self.daily_limit, self.now):
                 return PermanentFailure(Reply(
@@ -60,12 +64,12 @@ class Admission:
 
 @frozen
 class JobTask:
-    """`mail` is without its `content`; `now` is when the attempt began."""
+    """`mail` is without its content, which is in the pieces of `content`; `now` is when the attempt began."""
 
     message: Message
     delivery: Delivery
     mail: Mail
-    content: bytes = field(repr=False)
+    content: tuple[bytes, ...] = field(repr=False)
     now: float
     admission: Admission
 

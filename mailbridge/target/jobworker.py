@@ -25,7 +25,14 @@ from mailbridge.target.jobfolder import JobFolder, TakenError, writing_name
 from mailbridge.target.jobwork import Answer, Assignment, Kind, Lying, Prepare, Publish, Remove, Request, Run, Sweep
 from mailbridge.target.outlet import CommandOutlet
 
-_OUR_FAULT = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_OTHER_PLACE = "let the user that the bridge runs as write there, or choose another place"
+_MAKE_ROOM = "make room there"
+_REMEDIES = {
+    errno.ENOENT: "make it, or mount its disk", errno.EROFS: "let it be written to, or choose another place",
+    errno.ENOSPC: _MAKE_ROOM, errno.EDQUOT: _MAKE_ROOM,
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG), _OTHER_PLACE),
+}
+"""What an operator can do: these are faults of our own side, told by an alarm, and bounce nobody's mail."""
 Reported = Callable[[list[tuple[int, Answer]]], None]
 Numbered = tuple[int, Request]
 
@@ -33,8 +40,8 @@ Numbered = tuple[int, Request]
 def explained(error: OSError, path: object) -> Answer:
     """What an error of the system means for all of the outlet at `path`."""
     words = f"{path}: {error.strerror or error}"
-    if error.errno in _OUR_FAULT:
-        return Answer(Kind.FAULT, words + ": let the user that the bridge runs as write there, or choose another place")
+    if error.errno in _REMEDIES:
+        return Answer(Kind.FAULT, f"{words}: {_REMEDIES[error.errno]}")
     return Answer(Kind.UNREACHABLE, words)
 
 

@@ -150,7 +150,7 @@ class OCETarget:
         if waiting is not None:
             await waiting
         try:
-            yield await whole(self._store, content, self._clock)
+            yield b"".join(await whole(self._store, content, self._clock))
         finally:
             self._octets.leave(content.size)
 

@@ -1,4 +1,4 @@
-"""Whole messages in memory, a bounded number of octets at once."""
+"""Whole messages in memory, in pieces, and a bounded number of octets at once."""
 
 from __future__ import annotations
 
@@ -49,10 +49,13 @@ class OctetsAtOnce:
         return not self._inside or self._inside + octets <= self._most
 
 
-async def whole(store: IStore, content: Content, reactor: Any) -> bytes:
-    """All of stored content, read with turns of the reactor in between. Raises StoreError."""
+async def whole(store: IStore, content: Content, reactor: Any) -> tuple[bytes, ...]:
+    """All of stored content in pieces, read with turns of the reactor in between. Raises StoreError.
+
+    Never joined: for a large message that alone would take longer than a turn may.
+    """
     if content.octets is not None:
-        return content.octets
+        return (content.octets,)
     pieces: list[bytes] = []
     pin = store.pin(content)
     try:
@@ -62,4 +65,4 @@ async def whole(store: IStore, content: Content, reactor: Any) -> bytes:
                 await deferLater(reactor, 0)
     finally:
         pin.release()  # type: ignore[attr-defined]
-    return b"".join(pieces)
+    return tuple(pieces)

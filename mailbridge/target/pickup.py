@@ -27,6 +27,7 @@ from mailbridge.target.jobtask import JobTask
 EVERY = 60.0
 _PAGE = 200
 _HEADER = 4096
+_READ = 256 * 1024
 _SHOWN = (b"from", b"to", b"subject", b"date", b"message-id")
 Lying = Callable[[Sequence[str]], "Deferred[list[str]]"]
 
@@ -117,9 +118,13 @@ class PickupWatch:
             self._log.warn("{id}: the notice could not be stored: {error}", id=said["queue_id"], error=error)
 
 
-def _short_header(content: bytes) -> bytes:
+def _short_header(content: Sequence[bytes]) -> bytes:
     """The few fields of a message that its sender knows it by."""
-    beginning = content[:256 * 1024]
+    beginning = b""
+    for piece in content:
+        if len(beginning) >= _READ:
+            break
+        beginning += piece
     end = end_of_header(beginning)
     shown: list[bytes] = []
     length = 0

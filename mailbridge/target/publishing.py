@@ -107,8 +107,12 @@ class Publishing:
     async def deliver(self, task: JobTask) -> Outcome:
         """Publish the job of one delivery. Raises StoreError and WorkerLost."""
         try:
+            staged = self._known(task.delivery)
+            refused = task.admission.too_old() if staged is None else None
+            if refused is not None:
+                return refused
             await self._ready()
-            staged = self._known(task.delivery) or await self._stage(task)
+            staged = staged or await self._stage(task)
             answer = await self._link.ask(Publish(staged.control, staged.identity, staged.line))
             if answer.kind is Kind.ELSEWHERE:
                 staged = await self._stage(task, staged.number)
@@ -153,7 +157,7 @@ class Publishing:
 
     async def _staged(self, task: JobTask, number: int, body: dict[str, object]) -> Staged:
         for warning in body["warnings"]:  # type: ignore[attr-defined]
-            self._log.warn("{id}: {file}: {warning}", id=task.message.queue_id, file=body["control"], warning=warning)
+            self._log.warn("{id}: {file}: {words}", id=task.message.queue_id, file=body["control"], words=warning)
         staged = Staged(number, str(body["control"]), int(str(body["identity"])), str(body["line"]))
         key = self._key(task.delivery.id)
         try:

@@ -30,6 +30,9 @@ class Running:
     async def deliver(self, task: JobTask) -> Outcome:
         """Give the job of one delivery to the program. Raises StoreError and WorkerLost."""
         key = f"staged:{self._application}:{task.delivery.id}"
+        late = task.admission.too_old()
+        if late is not None:
+            return await self._given_up(late, key, task)
         kept = self._store.recall(key) if task.delivery.fence > 1 else None
         if kept is not None:
             number = int(kept)
@@ -41,15 +44,18 @@ class Running:
             await self._store.commit(Remember(key, str(number)), *task.admission.counted())
         answer = await self._link.ask(Run(number, task.mail, task.message.queue_id, task.now), task.content)
         outcome = self._outcome(answer, task)
-        forgotten = Remember(key, None)
         if isinstance(outcome, Delivered):
-            return Delivered(outcome.detail, changes=(forgotten,))
+            return Delivered(outcome.detail, changes=(Remember(key, None),))
         if isinstance(outcome, PermanentFailure):
-            try:
-                await self._store.commit(forgotten)
-            except StoreError as error:
-                self._log.warn("{id}: a number of a job stays in the store: {error}", id=task.message.queue_id,
-                               error=error)
+            return await self._given_up(outcome, key, task)
+        return outcome
+
+    async def _given_up(self, outcome: PermanentFailure, key: str, task: JobTask) -> PermanentFailure:
+        """The outcome, when the number is forgotten."""
+        try:
+            await self._store.commit(Remember(key, None))
+        except StoreError as error:
+            self._log.warn("{id}: a number of a job stays in the store: {error}", id=task.message.queue_id, error=error)
         return outcome
 
     def _outcome(self, answer: Answer, task: JobTask) -> Outcome:
@@ -57,8 +63,8 @@ class Running:
             return outcome_of(answer, self._application)
         body = answer.body
         for warning in body["warnings"]:
-            self._log.warn("{id}: {name}: {warning}", id=task.message.queue_id, name=self._application,
-                           warning=warning)
+            self._log.warn("{id}: {name}: {words}", id=task.message.queue_id, name=self._application,
+                           words=warning)
         if "reply" not in body:
             return Delivered(body["detail"])
         reply = Reply(*body["reply"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from mailbridge.errors import MailbridgeError
 from mailbridge.target.jobwork import Answer, Assignment, Kind, Request
+from mailbridge.target.outgoing import Outgoing
 from mailbridge.target.workerprocess import BACK, frame
 
 PATIENCE = 300.0
@@ -39,8 +40,8 @@ class WorkerLost(MailbridgeError):
 class Link(Protocol):
     """A worker as its application uses it."""
 
-    def ask(self, request: Request, content: bytes = b"") -> Deferred[Answer]:
-        """Ask; fails with WorkerLost. `content` is that of the mail in the request."""
+    def ask(self, request: Request, content: Sequence[bytes] = ()) -> Deferred[Answer]:
+        """Ask; fails with WorkerLost. `content`, in pieces, is that of the mail in the request."""
 
     def close(self) -> Deferred[None]:
         """Ask nothing more; fires when what was asked has been answered and the worker has ended."""
@@ -74,14 +75,15 @@ class WorkerLink(ProcessProtocol):
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         arguments = [sys.executable, "-c", _PROGRAM, str(os.getpid()), *sys.path]
         reactor.spawnProcess(self, sys.executable, arguments, environment)
-        self._write(*frame(assignment))
+        self._outgoing = Outgoing(self.transport)
+        self._outgoing.write((frame(assignment),))
 
     @property
     def lost(self) -> bool:
         """See Link."""
         return self._gone or self._closing
 
-    def ask(self, request: Request, content: bytes = b"") -> Deferred[Answer]:
+    def ask(self, request: Request, content: Sequence[bytes] = ()) -> Deferred[Answer]:
         """See Link. Cancelling forgets the answer, not what was asked."""
         self._last = id = self._last + 1
 
@@ -97,7 +99,7 @@ class WorkerLink(ProcessProtocol):
             if self._timer is None:
                 self._timer = self._reactor.callLater(_LOOK, self._look)
         self._waiting[id] = answer
-        self._write(*frame((id, request), content))
+        self._outgoing.write((frame((id, request), sum(map(len, content))), *content))
         return answer
 
     def close(self) -> Deferred[None]:
@@ -116,12 +118,6 @@ class WorkerLink(ProcessProtocol):
             self.transport.closeStdin()  # type: ignore[union-attr]
             self._stop_timer()
             self._timer = self._reactor.callLater(_GRACE, self._kill)
-
-    def _write(self, head: bytes, content: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(head)
-        if content:
-            self.transport.write(content)
 
     def _look(self) -> None:
         """Whether it still answers."""

@@ -32,10 +32,10 @@ _OCTETS_AT_ONCE = 8 << 20
 _SET_PDEATHSIG = 1
 
 
-def frame(value: object, content: bytes = b"") -> tuple[bytes, bytes]:
-    """What to write for a value with content that is not pickled: (head and value, content)."""
+def frame(value: object, length: int = 0) -> bytes:
+    """What to write for a value, before the `length` octets of its content, which are not pickled."""
     octets = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    return HEAD.pack(len(octets), len(content)) + octets, content
+    return HEAD.pack(len(octets), length) + octets
 
 
 class Inbox:

@@ -3,52 +3,21 @@
 It runs in memory (`testing.network`) and on sockets. It keeps what it was told and which messages it took, so that
 a test can say whether a message was reported sent that was not, or came twice. It never stops a client by itself:
 endless modes go on until the client has had enough.
+
+The events of a script: `connect`, a verb or the beginning of a command (`RCPT TO:<no@`), `login` (a line of a login),
+`content` (the first octets of a message), `end` (its end).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
+from twisted.internet.protocol import Factory
 
 from mailbridge.lines import DotUnstuffer
-
-
-@frozen
-class Endless:
-    """Send `octets` again and again, every `every` seconds."""
-
-    octets: bytes
-    every: float = 0.1
-
-
-@frozen
-class Slowly:
-    """Send `octets` one by one, every `every` seconds."""
-
-    octets: bytes
-    every: float = 10.0
-
-
-@frozen
-class Close:
-    """Close the connection."""
-
-
-@frozen
-class Deaf:
-    """Read nothing any more."""
-
-
-Action = bytes | Endless | Slowly | Close | Deaf
-Script = Mapping[str, Sequence[Action]]
-"""What to do at an event: `connect`, a verb or the beginning of a command (`RCPT TO:<no@`), `login` (a line of a
-login), `content` (the first octets of a message), `end` (its end). Verbs that are not named are served well; an empty
-sequence is silence."""
+from mailbridge.testing.acting import ActingServer, Close, Deaf, Endless, Script, Slowly
 
 GREETING = b"220 hostile.example ESMTP\r\n"
 OK = b"250 2.0.0 OK\r\n"
@@ -117,20 +86,18 @@ MODES: dict[str, Script] = {
 }
 
 
-class HostileServer(Protocol):
+class HostileServer(ActingServer):
     """One session. `commands` are the lines it got, `messages` those it answered with TAKEN or a script's positive."""
 
     factory: HostileFactory
-    transport: Any
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
+        super().__init__(clock)
         self._buffer = b""
         self._text: DotUnstuffer | None = None
         self._content = b""
         self._content_begun = False
         self._login = False
-        self._deaf = False
-        self._gone = False
         self._envelope: list[bytes] = []
         self.secured = False
 
@@ -139,14 +106,10 @@ class HostileServer(Protocol):
         self.factory.sessions.append(self)
         self._act("connect", GREETING)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The client has had enough."""
-        self._gone = True
-
     def dataReceived(self, data: bytes) -> None:
         """Lines, or content."""
         self._buffer += data
-        while self._buffer and not (self._deaf or self._gone):
+        while self._buffer and not (self.deaf or self.gone):
             if self._text is not None:
                 if not self._read_content():
                     return
@@ -211,27 +174,9 @@ class HostileServer(Protocol):
 
     def _act(self, event: str, default: bytes, line: bytes = b"") -> None:
         for action in self.factory.script.get(event, (default,)):
-            if isinstance(action, bytes):
-                self.transport.write(action.replace(b"\0", line) if event in ("AUTH", "login") else action)
-            elif isinstance(action, Endless):
-                self._repeat(action)
-            elif isinstance(action, Slowly):
-                self._drip(action, 0)
-            elif isinstance(action, Close):
-                self.transport.loseConnection()
-            else:
-                self._deaf = True
-                self.transport.pauseProducing()
-
-    def _repeat(self, action: Endless) -> None:
-        if not self._gone:
-            self.transport.write(action.octets)
-            self.factory.clock.callLater(max(action.every, 0.001), self._repeat, action)
-
-    def _drip(self, action: Slowly, at: int) -> None:
-        if not self._gone and at < len(action.octets):
-            self.transport.write(action.octets[at:at + 1])
-            self.factory.clock.callLater(action.every, self._drip, action, at + 1)
+            if isinstance(action, bytes) and event in ("AUTH", "login"):
+                action = action.replace(b"\0", line)
+            self.act(action)
 
 
 @define(eq=False)
@@ -251,7 +196,7 @@ class HostileFactory(Factory):
 
     def buildProtocol(self, addr: object) -> Any:
         """One session."""
-        server = HostileServer()
+        server = HostileServer(self.clock)
         server.factory = self
         return server
 

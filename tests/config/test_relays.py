@@ -149,6 +149,7 @@ class MeaningTests(SynchronousTestCase):
         self.base = Path(self.mktemp()).absolute()
         self.base.mkdir()
         (self.base / "jobs").mkdir()
+        (self.base / "dmail.conf").write_text("pf_user bob secret 127.0.0.1\nras_timer 5\n")
         for name in ("relay.password", "client.pem", "ca.pem", "cert.pem", "key.pem"):
             (self.base / name).write_text("hunter2\n")
             (self.base / name).chmod(0o600)

@@ -67,6 +67,21 @@ class WarningTests(SynchronousTestCase):
             self.assertEqual(warned(f"[[smtp]]\n{LOCAL}\n{text}"), places, text)
         self.assertEqual(warned("[receiver]\nsmtp_port = 0\nclients = ['::1']"), [])
 
+    def test_not_there(self) -> None:
+        """A folder or a program that is not there is warned of; the bridge starts, and its queue can be looked at."""
+        taken = "[application.a]\nctl_type = 'sms'\naddresses = ['(?P<number>\\d+)@sms']\n"
+        for text, places in [
+            (taken + "output_folder = 'gone'", ["application.a.output_folder"]),
+            (taken + "output_folder = 'gone'\nenabled = 0", []),
+            (taken + "output_folder = '/etc/passwd'", ["application.a.output_folder"]),
+            (taken + "output_folder = '/tmp'", []),
+            (taken + "output_folder = '/tmp'\naccounting = 'gone/a.jsonl'", ["application.a.accounting"]),
+            (taken + "command = ['no such program']", ["application.a.command"]),
+            (taken + "command = ['/etc/passwd']", ["application.a.command"]),
+            ("[receiver]\nlogging_file_name = 'gone/a.log'", ["receiver.logging_file_name"]),
+        ]:
+            self.assertEqual(warned(f"[[smtp]]\n{LOCAL}\n{text}"), places, text)
+
     def test_table(self) -> None:
         """Listeners open to others without TLS and passwords in clear are warned of; what stays on the host is not."""
         for text, tls, places in [

@@ -101,9 +101,11 @@ class BodyTests(SynchronousTestCase):
         plain = multipart("mixed", PLAIN, "Content-Type: message/rfc822\r\n\r\n" + inner)
         coded = multipart("mixed", "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
                           + b64encode(inner.encode()).decode())
-        for octets in (plain, coded):
+        wide = plain.replace("message/rfc822", "message/global")
+        for octets in (plain, coded, wide):
             found = attached_message(parse(octets.encode()))
-            self.assertEqual(found and found.value("subject"), "inner")
+            assert found is not None
+            self.assertEqual((found[0].value("subject"), found[1]), ("inner", inner.encode()))
         self.assertIsNone(attached_message(parse(PLAIN.encode())))
         octets = parse(plain.encode())
         self.assertEqual(attachments(octets)[0].octets(), inner.encode())

@@ -71,13 +71,13 @@ class InlineLink:
         self.complaints: list[str] = []
         self.worker = JobWorker(assignment, self._report, self.complaints.append)
 
-    def ask(self, request: Request, content: bytes = b"") -> Deferred[Answer]:
+    def ask(self, request: Request, content: Sequence[bytes] = ()) -> Deferred[Answer]:
         """See Link."""
         if self.lost:
             raise AssertionError("asked after its end")
         self.asked.append(request)
         if hasattr(request, "mail"):
-            request = evolve(request, mail=evolve(request.mail, content=content))
+            request = evolve(request, mail=evolve(request.mail, content=b"".join(content)))
         where = self._cut(request)
         answer: Deferred[Answer] = Deferred()
         if where == "before":

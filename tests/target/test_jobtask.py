@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.errors import StoreError
-from mailbridge.outcome import Delivered, Outcome, PermanentFailure, TransientFailure
+from mailbridge.outcome import Delivered, Outcome, PermanentFailure, RouteFailure, TransientFailure
 from mailbridge.store.memory import MemoryStore
 from mailbridge.target.jobnumbers import BLOCK, JobNumbers
 from mailbridge.target.jobwork import Publish
@@ -43,6 +43,16 @@ class AdmissionTests(SynchronousTestCase):
         words = self.refusal(outcomes[deliveries[0].id])
         self.assertIn("550 5.4.7", words)
         self.assertIn("after 2 hours", words)
+
+    def test_expiry_while_nothing_can_be_written(self) -> None:
+        """The sender of a message that is too old hears of it also while the folder is missing from the start on."""
+        world = self.world(expiry=60.0)
+        world.folder.rmdir()
+        message, deliveries = world.message()
+        for seconds, kind in ((30.0, RouteFailure), (31.0, PermanentFailure)):
+            world.clock.advance(seconds)
+            outcomes = world.result(world.target.attempt(message, deliveries, LANE))
+            self.assertIsInstance(outcomes[deliveries[0].id], kind)
 
     def test_staged_does_not_expire(self) -> None:
         """A job that was written in time is published, however long the bridge was down."""

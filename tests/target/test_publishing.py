@@ -104,12 +104,11 @@ class PlainTests(PublishingCase):
         self.assertFalse(victim.exists())
 
     def test_folder_missing(self) -> None:
-        """While the folder is missing the whole lane waits, and goes on when it is there again."""
+        """While the folder is missing the route pauses with an alarm, and goes on when it is there again."""
         shutil.rmtree(self.folder)
         outcome = self.world.attempt()
-        self.assertIsInstance(outcome, TransientFailure)
-        self.assertTrue(outcome.unreachable)  # type: ignore[union-attr]
-        self.assertIn(str(self.folder), str(outcome.reply))  # type: ignore[union-attr]
+        self.assertIsInstance(outcome, RouteFailure)
+        self.assertIn(f"{self.folder}: No such file or directory: make it", outcome.reason)  # type: ignore[union-attr]
         self.folder.mkdir()
         self.assertIsInstance(self.world.attempt(), Delivered)
 

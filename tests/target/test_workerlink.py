@@ -45,7 +45,7 @@ class WorkerLinkTests(TestCase):
 
     def prepare(self, link: WorkerLink, number: int, text: bytes = TEXT) -> Deferred[Answer]:
         """Ask for a job."""
-        return link.ask(Prepare(number, MAIL, "q1", NOW), text)
+        return link.ask(Prepare(number, MAIL, "q1", NOW), (text[:40_000], text[40_000:]))
 
     async def test_jobs(self) -> None:
         """Many jobs asked for at once are written and published, large ones too; each has its own answer."""
@@ -97,14 +97,14 @@ class WorkerLinkTests(TestCase):
         """A program gets its job, with default signals; several run at once."""
         outlet = CommandOutlet(("/bin/sh", "-c", "sleep 0.3; grep -c number; echo $MAILBRIDGE_JOB"), 10.0)
         link = self.link(outlet=outlet)
-        answers = await gatherResults([link.ask(Run(n, MAIL, "q1", NOW), TEXT) for n in (1, 2, 3)])
+        answers = await gatherResults([link.ask(Run(n, MAIL, "q1", NOW), (TEXT,)) for n in (1, 2, 3)])
         self.assertEqual([answer.body["detail"] for answer in answers], ["1 1", "1 2", "1 3"])
 
     async def test_program_ends_with_the_bridge(self) -> None:
         """A program that still runs when the worker is told to end at once is killed with it."""
         path = self.folder / "pid"
         link = self.link(outlet=CommandOutlet(("/bin/sh", "-c", f"echo $$ >{path}; sleep 60"), 100.0))
-        asked = link.ask(Run(1, MAIL, "q1", NOW), TEXT)
+        asked = link.ask(Run(1, MAIL, "q1", NOW), (TEXT,))
         await until(lambda: path.exists() and path.read_text().endswith("\n"))
         assert link.transport is not None
         os.kill(link.transport.pid, signal.SIGUSR1)  # type: ignore[attr-defined]
@@ -140,9 +140,9 @@ class FrameTests(SynchronousTestCase):
     def test_inbox(self) -> None:
         """What comes in pieces is put together; all that waits is taken at once; content finds its mail."""
         inbox = Inbox(self.reading)
-        os.write(self.writing, b"".join(frame("hello")))
+        os.write(self.writing, frame("hello"))
         self.assertEqual(inbox.first(), "hello")
-        octets = b"".join(b"".join(frame((n, Prepare(n, MAIL, "q", NOW)), b"x" * n)) for n in range(3))
+        octets = b"".join(frame((n, Prepare(n, MAIL, "q", NOW)), n) + b"x" * n for n in range(3))
         os.write(self.writing, octets[:-1])
         self.assertEqual([id for id, _ in inbox.take()], [0, 1])
         os.write(self.writing, octets[-1:])
