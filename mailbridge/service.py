@@ -154,7 +154,7 @@ class Bridge(Service):
         self.ways = WaysOut(config, reactor, self.store, self.table, self.bounce, self.receiver.journal, others)
         self.operations = Operations(
             self.store, self.directory, self.table, pool, reactor.seconds, self._edges.trusts,
-            self.ways.numbers.upcoming, lambda: self.oce, self,
+            self.ways.numbers.upcoming, self, lambda: self.oce,
         )
 
     def _make_oce(self, config: Config) -> OCEBridge | None:
@@ -249,6 +249,8 @@ class Bridge(Service):
             min_free=self.config.store.min_free,
             certificate_days=days,
             supervisor=supervisor(os.environ, os.getpid()),
+            alarms=self.oce.alarms() if self.oce is not None else (),
+            embedded=self.oce is not None and self.oce.embedded is not None,
         )
 
     def _described(self) -> certificate.Description:

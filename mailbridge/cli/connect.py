@@ -85,7 +85,7 @@ async def operate_alone(reactor: Any, config: Config, command: str, arguments: d
             oce = _oce(config, reactor, store, directory, pool)
             await oce.load()
         operations = Operations(store, directory, table, pool, time.time, trusted_clients(config), numbers.upcoming,
-                                lambda: oce)
+                                oce=lambda: oce)
         return await operations.run(command, arguments)
     finally:
         if oce is not None:
