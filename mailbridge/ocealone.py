@@ -73,7 +73,7 @@ class OCEAlone(Service):
             self.house = OCEHouse(plan.oce, self.store, directory, checker, Throttle(reactor.seconds), reactor)
             operations = self.operations = Operations(
                 self.store, directory, Table((), directory), self._pool, reactor.seconds, _trusts_nobody, lambda: 0,
-                lambda: None, self)
+                self)
             operations.commands.update(OCEOperations(lambda: self.house.oce).commands)
             self.house.listen(self.listeners)
             self._control = control.listen(reactor, plan.state, operations.run)

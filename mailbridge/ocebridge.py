@@ -15,6 +15,8 @@ from twisted.logger import Logger
 
 from mailbridge.accounts.throttle import Throttle
 from mailbridge.address import Address
+from mailbridge.admin.plain import plain
+from mailbridge.admin.status import Alarm
 from mailbridge.config import rooms, tribal
 from mailbridge.config.model import Config, OCESettings
 from mailbridge.edge.transport import CurrentTLS, implicit_tls
@@ -23,7 +25,7 @@ from mailbridge.interfaces import IStore, ITarget
 from mailbridge.oce import codes
 from mailbridge.oce.aside import Aside
 from mailbridge.oce.calls import Answer
-from mailbridge.oce.client import APP_KEY, OCEClient
+from mailbridge.oce.client import OCEClient
 from mailbridge.oce.collector import KEYS, Collector, Recipients
 from mailbridge.oce.dialect import Registration
 from mailbridge.oce.embedded.oce import EmbeddedOCE
@@ -37,7 +39,7 @@ from mailbridge.oce.senders import Senders
 from mailbridge.oce.tribes import Tribes
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.tribes import OCEWay
-from mailbridge.store.changes import Remember, RetryNow, Selection, User
+from mailbridge.store.changes import RetryNow, Selection, User
 from mailbridge.target.oce import OCETarget
 
 NAME = "(bridge)"
@@ -165,7 +167,7 @@ class OCEBridge:
         if known is not None and known.app_id == self.client.identity.app_id and known.member == NAME:
             return
         key = await self.embedded.admit(self.client.identity.app_id, NAME)
-        await self._store.commit(Remember(APP_KEY, key))
+        await self.client.registered(key)
 
     def stop(self) -> Deferred[Any]:
         """Answer what was asked, then end what is under way; what waits stays."""
@@ -210,6 +212,15 @@ class OCEBridge:
         """How it stands. `waiting` deliveries wait for the OCE."""
         url = self.settings.url or f"{EMBEDDED}, tribe {self.settings.name} with the key {self._own_key}"
         return pullinfo(self.client, self.collector, url, waiting)
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """What keeps mail from going and coming, for `mailbridge status`."""
+        client, collector = self.client, self.collector
+        found = [Alarm(plain(client.killed), client.killed_at)] if client.killed else []
+        if collector.since and collector.fault != client.killed:
+            text = f"nothing comes from the OCE: {plain(collector.fault, 300)}; `mailbridge pullinfo` tells more"
+            found.append(Alarm(text, collector.since))
+        return tuple(found)
 
     async def release(self) -> bool:
         """Go on after a KILL; whether there was one. Raises StoreError."""

@@ -159,7 +159,7 @@ class Bridge(Service):
         self.collecting.follow(self.collecting.make(config))
         self.operations = Operations(
             self.store, self.directory, self.table, pool, reactor.seconds, self._edges.trusts,
-            self.ways.numbers.upcoming, lambda: self.oce, self, self.collecting,
+            self.ways.numbers.upcoming, self, lambda: self.oce, self.collecting,
         )
 
     def _make_oce(self, config: Config) -> OCEBridge | None:
@@ -256,7 +256,8 @@ class Bridge(Service):
             min_free=self.config.store.min_free,
             certificate_days=days,
             supervisor=supervisor(os.environ, os.getpid()),
-            alarms=self.collecting.alarms(),
+            alarms=(*self.collecting.alarms(), *(self.oce.alarms() if self.oce is not None else ())),
+            embedded=self.oce is not None and self.oce.embedded is not None,
         )
 
     def _described(self) -> certificate.Description:

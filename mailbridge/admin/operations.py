@@ -47,6 +47,10 @@ class Service(Protocol):
         the old one stays."""
 
 
+def _no_oce() -> None:
+    """There is no [oce]."""
+
+
 class Operations:
     """The table of commands.
 
@@ -63,8 +67,8 @@ class Operations:
         seconds: Callable[[], float],
         trusts: Callable[[str, str], bool],
         upcoming: Callable[[], int],
-        oce: Callable[[], OCESide | None],
         service: Service | None = None,
+        oce: Callable[[], OCESide | None] = _no_oce,
         fetching: Fetching | None = None,
     ) -> None:
         self._store = store
@@ -144,6 +148,8 @@ class Operations:
         people: People = await self._store.people()
         lanes: tuple[Lane, ...] = await self._store.lanes()
         paused = tuple(Alarm(**alarm) for alarm in await self._queue.alarms(lanes))
+        if not facts.embedded:
+            paused += tuple(Alarm(**alarm) for alarm in await self._queue.stranded(lanes))
         facts = evolve(facts, users=len(people.users), aliases=len(people.aliases), alarms=(*facts.alarms, *paused),
                        queue=sum(lane.waiting for lane in lanes), oldest=await self._queue.oldest(),
                        free_octets=self._store.free_octets())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ from mailbridge.admin.messages import Kind, OperationError, usage
 from mailbridge.admin.plain import plain
 from mailbridge.interfaces import IStore
 from mailbridge.message.header import end_of_header
+from mailbridge.routing.route import USDS_LANES
 from mailbridge.store.changes import (
     Discard,
     Hold,
@@ -139,6 +141,17 @@ class QueueOperations:
             alarms.append({"text": _alarm(target, reason, found), "since": self._seconds() if since is None else since})
         return alarms
 
+    async def stranded(self, lanes: Iterable[Lane]) -> list[Record]:
+        """What waits in an embedded OCE that is switched off, as `alarms` has it."""
+        alarms = []
+        for target in sorted({each.target for each in lanes if each.target.startswith(USDS_LANES) and each.waiting}):
+            since = await self.oldest(Selection(target=target))
+            waiting = sum(each.waiting for each in lanes if each.target == target)
+            alarms.append({"text": f"{waiting} messages wait in the embedded OCE, which is switched off: set [oce] "
+                                   f"embedded = true, or forget them with `mailbridge queue remove --target "
+                                   f"'{target}'`", "since": self._seconds() if since is None else since})
+        return alarms
+
     # --- changing -----------------------------------------------------------------------------------------------------
 
     async def hold(self, arguments: Arguments) -> Record:
@@ -228,10 +241,17 @@ def _required_selection(arguments: Arguments) -> Selection:
 def _alarm(target: str, reason: str, lanes: list[Lane]) -> str:
     waiting = sum(lane.waiting for lane in lanes)
     where = f" for {len(lanes)} destinations" if len(lanes) > 1 else f" for {lanes[0].destination}"
-    kind, _, name = target.partition(":")
     # The reason may quote a server, and the text goes to a log and a terminal.
     return plain(
         f"{target} is paused{where if lanes[0].destination else ''}: {reason or 'no reason was noted'}; {waiting} "
-        f"deliveries wait and nothing is bounced: correct [{kind}.{name or 'NAME'}] in the configuration, "
-        f"`mailbridge reload`, then `mailbridge queue retry --target {target}`"
+        f"deliveries wait and nothing is bounced: correct {_table(target, lanes[0].destination)} in the "
+        f"configuration, `mailbridge reload`, then `mailbridge queue retry --target {shlex.quote(target)}`"
     )
+
+
+def _table(target: str, destination: str) -> str:
+    """The part of the configuration that a target was made of."""
+    if target.startswith(USDS_LANES):
+        return f"[oce.tribes.{destination}]"
+    kind, colon, name = target.partition(":")
+    return f"[{kind}.{name or 'NAME'}]" if colon else f"[{kind}]"

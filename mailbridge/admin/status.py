@@ -38,7 +38,7 @@ class Facts:
 
     `started` is seconds since 1970; `sessions` counts by protocol; `certificate_days` until the certificate expires,
     None without TLS; `supervisor` is who started it and would again; `queue` deliveries wait, the oldest since `oldest`
-    (seconds since 1970, None when none does); `users` can log in.
+    (seconds since 1970, None when none does); `users` can log in. `embedded`: an OCE of our own works off its lanes.
     """
 
     version: str
@@ -56,6 +56,7 @@ class Facts:
     alarms: tuple[Alarm, ...] = ()
     oldest: float | None = None
     supervisor: str = ""
+    embedded: bool = True
 
 
 @frozen

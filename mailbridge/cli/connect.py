@@ -111,7 +111,7 @@ async def alone(reactor: Any, config: Config, work: Callable[[Opened], Awaitable
         opened = Opened(store, directory, table, pool)
         numbers = JobNumbers(store, outlets.first_number(config))
         opened.operations = Operations(store, directory, table, pool, time.time, trusted_clients(config),
-                                       numbers.upcoming, lambda: opened.oce)
+                                       numbers.upcoming, oce=lambda: opened.oce)
         return await work(opened)
     finally:
         if opened is not None and opened.oce is not None:

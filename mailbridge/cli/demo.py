@@ -1,6 +1,6 @@
-"""`mailbridge demo`: a whole bridge on free ports of this machine, for a look at it.
+"""`mailbridge demo`: two whole bridges on free ports of this machine, each with an OCE and a tribe, for a look at them.
 
-It is the real service with a configuration of its own in a new folder; the folder goes when the demo ends. Only
+They are the real service with configurations of their own in a new folder; the folder goes when the demo ends. Only
 programs on this machine can connect.
 """
 
@@ -16,112 +16,106 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from mailbridge import certificate
-from mailbridge.accounts.passwords import make_credentials
-from mailbridge.cli.exchange import Person, Ways, exchange
+from mailbridge.cli.exchange import Person, Ways, between_tribes, exchange
+from mailbridge.cli.household import HOST, Household, free_port
 from mailbridge.cli.mail_program import settings
 from mailbridge.cli.options import Subparsers, warn
 from mailbridge.cli.snippets import as_fields
-from mailbridge.config.model import Config, POP3Listener, SMTPListener, TLSSettings, UsersSettings
-from mailbridge.service import Bridge
-from mailbridge.store.changes import AddUser
+from mailbridge.config.model import TLSSettings, TribeSettings
 
 DOMAIN = "demo.example"
-HOST = "localhost"
-FREE_PORT = "tcp:0:interface=127.0.0.1"
+HOME, FRIENDS = "home", "friends"
 
 
-def make_person(name: str) -> Person:
+def make_person(name: str, domain: str = DOMAIN) -> Person:
     """Someone with a new password."""
-    return Person(name, f"{name}@{DOMAIN}", secrets.token_hex(5))
+    return Person(name, f"{name}@{domain}", secrets.token_hex(5))
 
 
 class Demo:
-    """One bridge in a folder of its own. `say` is given each line; `on_death(Failure)` as the bridge's."""
+    """Two tribes in a folder. `say` is given each line; `on_death(Failure)` as a bridge's."""
 
     def __init__(
         self, folder: Path, reactor: Any, say: Callable[[str], object], on_death: Callable[[Failure], object]
     ) -> None:
-        self.people = (make_person("bonnie"), make_person("harold"))
+        self.people = bonnie, harold, edgar = (
+            make_person("bonnie"), make_person("harold"), make_person("edgar", f"{FRIENDS}.example"))
         self._reactor = reactor
         self._say = say
         tls = TLSSettings(folder / "cert.pem", folder / "key.pem")
         pair = certificate.make((HOST, "127.0.0.1"), 1, reactor.seconds())
         certificate.write(pair, tls.certificate, tls.key)
         self._trusted = pair.certificate.decode("ascii")
-        config = Config(
-            source="demo",
-            hostname=HOST,
-            state=folder / "state",
-            tls=tls,
-            smtp=(SMTPListener(FREE_PORT),),
-            pop3=(POP3Listener(FREE_PORT),),
-            users=UsersSettings(domains=(DOMAIN,), postmaster="harold"),
-        )
-        self.bridge = Bridge(config, reactor, on_death)
+        pin = certificate.describe(pair.certificate).fingerprint.replace(":", "").lower()
+        secret = secrets.token_hex(16)
+        ports = {name: free_port() for name in (HOME, FRIENDS)}
+        keys = {name: secrets.token_hex(12).upper() for name in (HOME, FRIENDS)}
 
-    @property
-    def config(self) -> Config:
-        """The configuration with the ports that were free."""
-        smtp, pop3 = (f"tcp:{port}:interface=127.0.0.1" for port in self._ports())
-        return evolve(self.bridge.config, smtp=(SMTPListener(smtp),), pop3=(POP3Listener(pop3),))
+        def household(name: str, other: str, domain: str, *people: Person) -> Household:
+            there = TribeSettings(keys[other], f"https://{HOST}:{ports[other]}/", secret, pin=pin)
+            return Household(folder, name, domain, people, ports[name], keys[name], tls, {other: there}, reactor,
+                             on_death)
 
-    def _ports(self) -> list[int]:
-        found = []
-        for listener in self.bridge.listeners.all:
-            if listener.port is None:
-                raise RuntimeError(f"{listener.place} does not listen yet")
-            host: Any = listener.port.getHost()
-            found.append(host.port)
-        return found
+        self.home = household(HOME, FRIENDS, DOMAIN, bonnie, harold)
+        self.friends = household(FRIENDS, HOME, f"{FRIENDS}.example", edgar)
 
     @inlineCallbacks
     def start(self) -> Generator[Deferred[Any], Any, None]:
-        """Start the bridge, make the users, and show one message going through. Errors: StartError, or a client's."""
-        self.bridge.startService()
-        smtp, pop3 = self._ports()
-        pool = self._reactor.getThreadPool()
-        for person in self.people:
-            credentials = yield deferToThreadPool(self._reactor, pool, make_credentials, person.password)
-            yield self.bridge.store.commit(AddUser(person.name, credentials, created=self._reactor.seconds()))
-        # The bridge reads them again by itself, a moment later; the exchange does not wait.
-        self.bridge.directory.replace((yield self.bridge.store.people()))
+        """Start the bridges, and show messages going through. Errors: StartError, or a client's."""
+        yield self.home.start()
+        yield self.friends.start()
+        bonnie, harold, edgar = self.people
         trust = ssl.create_default_context(cadata=self._trusted)
-        ways = Ways(HOST, smtp, pop3, trust)
-        yield deferToThreadPool(self._reactor, pool, exchange, ways, *self.people, self._tell)
+        home, friends = (Ways(HOST, *each.ports, trust) for each in (self.home, self.friends))
+        pool = self._reactor.getThreadPool()
+        yield deferToThreadPool(self._reactor, pool, exchange, home, bonnie, harold, self._tell)
+        yield deferToThreadPool(
+            self._reactor, pool, between_tribes, (home, friends), (HOME, FRIENDS), bonnie, harold, edgar, self._tell)
 
     def _tell(self, line: str) -> None:
         """Say a line from the thread of the exchange."""
         self._reactor.callFromThread(self._say, line)
 
     def stop(self) -> Deferred[Any]:
-        """End the bridge, if it came up."""
-        return self.bridge.stopService() if self.bridge.running else succeed(None)
+        """End the bridges, those that came up."""
+        return DeferredList([self.home.stop(), self.friends.stop()])
 
     def as_text(self) -> str:
         """What to type into a mail program, passwords too: these users live as long as the demo."""
-        bonnie, harold = self.people
-        told = settings(self.config, bonnie.name, certificate.describe(self._trusted.encode("ascii")))
-        other = f"Or user {harold.name}, password {harold.password}, for {harold.address}."
-        return f"{as_fields(told, bonnie.password)}\n\n{other}"
+        bonnie, harold, edgar = self.people
+        told = settings(self.home.config, bonnie.name, certificate.describe(self._trusted.encode("ascii")))
+        smtp, pop3 = self.friends.ports
+        return "\n".join((
+            as_fields(told, bonnie.password), "",
+            f"Or user {harold.name}, password {harold.password}, for {harold.address}.",
+            f"Here they are {bonnie.name}@oce and {harold.name}@oce too, and write to {edgar.name}@{FRIENDS}.oce.",
+            f"{edgar.name} is at the other bridge: SMTP port {smtp}, POP3 port {pop3}, password {edgar.password}. "
+            f"He writes to {bonnie.name}@{HOME}.oce.",
+        ))
 
     def as_json(self) -> str:
         """The same for programs."""
-        smtp, pop3 = self._ports()
+        smtp, pop3 = self.home.ports
+        friends_smtp, friends_pop3 = self.friends.ports
         return json.dumps(
             {
                 "host": HOST,
                 "smtp": smtp,
                 "pop3": pop3,
                 "certificate": self._trusted,
-                "users": {person.address: person.password for person in self.people},
+                "users": _logins(self.home),
+                "friends": {"smtp": friends_smtp, "pop3": friends_pop3, "users": _logins(self.friends)},
             }
         )
+
+
+def _logins(household: Household) -> dict[str, str]:
+    return {person.address: person.password for person in household.people}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -161,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
         if args.once:
             end(0)
         else:
-            step("The bridge stays up for your own mail program. Ctrl-C ends it and removes everything.")
+            step("The bridges stay up for your own mail program. Ctrl-C ends it and removes everything.")
 
     def stop() -> Deferred[Any]:
         ended.append(0)  # what fails from now on fails because of the end
@@ -179,6 +173,6 @@ def run(args: argparse.Namespace) -> int:
 
 def add_to(subparsers: Subparsers) -> None:
     """Add `demo` to the command line."""
-    parser = subparsers.add_parser("demo", help="run a bridge for a look at it: one message in by SMTP, out by POP3")
-    parser.add_argument("--once", action="store_true", help="end after the message has arrived")
+    parser = subparsers.add_parser("demo", help="run two bridges for a look at them: mail in by SMTP, through OCEs, out by POP3")
+    parser.add_argument("--once", action="store_true", help="end after the messages have arrived")
     parser.set_defaults(run=run)

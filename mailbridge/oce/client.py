@@ -28,6 +28,8 @@ from mailbridge.oce.usds import Source, USDSError
 from mailbridge.store.changes import Remember
 
 APP_KEY = "oce:appkey"
+MEMBER = "oce:member"
+"""Who registered us, when it was somebody else than the configuration says."""
 _SECRET = "oce:secret"
 CONNECTIONS = 8
 LARGEST_OTHER = 64 * 1024
@@ -95,20 +97,32 @@ class OCEClient:
         self.aside = aside
         self.standings: dict[str, Standing] = {}
         self.killed = ""
+        self.killed_at = 0.0
         self._store = store
         self._clock = clock
         self._turns = DeferredSemaphore(1 if identity.interval else CONNECTIONS)
         self._next = 0.0
+        self._app_key = ""
+        self._member: str | None = None
 
     @property
     def app_key(self) -> str:
         """The key of our registration, empty before it."""
-        return self._store.recall(APP_KEY) or ""
+        if not self._app_key:
+            self._app_key = self._store.recall(APP_KEY) or ""
+        return self._app_key
+
+    @property
+    def member(self) -> str:
+        """In whose name we ask: that of who registered us."""
+        if self._member is None:
+            self._member = self._store.recall(MEMBER) or ""
+        return self._member or self.identity.member
 
     def source(self, member: str = "") -> Source:
         """Who sends: a member through this application."""
         identity = self.identity
-        return Source(member or identity.member, identity.coterie, identity.app_id, self.app_key)
+        return Source(member or self.member, identity.coterie, identity.app_id, self.app_key)
 
     async def register(self, said: Registration) -> Answer:
         """Register; the key is in the store when it returns. Raises ExchangeError, Stopped, StoreError."""
@@ -119,8 +133,13 @@ class OCEClient:
             key = dialect.app_key(answer)
             if not key:
                 raise ExchangeError("the OCE registered us and gave no AppKey: register again")
-            await self._store.commit(Remember(APP_KEY, key))
+            await self.registered(key, said.member)
         return answer
+
+    async def registered(self, app_key: str, member: str = "") -> None:
+        """Keep a key, and the member it was given to when it is not ours. Raises StoreError."""
+        await self._store.commit(Remember(APP_KEY, app_key), Remember(MEMBER, member or None))
+        self._app_key, self._member = app_key, member
 
     async def push(self, octets: bytes) -> Answer:
         """Put a message, written as JSON, into the OCE. Raises ExchangeError, Stopped."""
@@ -182,6 +201,7 @@ class OCEClient:
             standing.failures += 1
         if answer.num == codes.KILL:
             self.killed = "the OCE told us to stop (-13 KILL); `mailbridge oce release` or a restart goes on"
+            self.killed_at = self._clock.seconds()
             self._log.error("{text}", text=self.killed)
         return evolve(opened, answer=answer)
 

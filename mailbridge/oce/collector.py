@@ -65,8 +65,9 @@ class Counts:
 class Collector:
     """Pulls every `interval` seconds, at once again while more waits, and ever more seldom while the OCE fails.
 
-    `fault` is what is wrong just now, in words; `next` the time of the next pull, 0 when none is to come. `note` hears
-    the id of each message that was stored: see `oce.seen`, for keys that begin with KEYS.
+    `fault` is what is wrong just now, in words, and `since` the time when that began, 0 for no alarm: an OCE that can
+    never be asked for mail is none. `next` is the time of the next pull, 0 when none is to come. `note` hears the id
+    of each message that was stored: see `oce.seen`, for keys that begin with KEYS.
     """
 
     _log = Logger()
@@ -78,6 +79,7 @@ class Collector:
         self.interval = interval
         self.next = 0.0
         self.fault = ""
+        self.since = 0.0
         self._client = client
         self._store = store
         self._recipients = recipients
@@ -152,12 +154,14 @@ class Collector:
             while keys := await self._bring(before):  # until nothing is left: an OCE may give less than we take
                 before = keys
             self.fault = ""
+            self.since = 0.0
         except CancelledError:
             raise
         except (ExchangeError, Stopped, Refused) as error:
             self._failed(str(error))
             if isinstance(error, Refused) and error.answer.num == codes.UNKNOWN_FUNCTION:
                 self._log.warn("this OCE cannot be asked for mail; sending goes on")
+                self.since = 0.0
                 self._end()
         except StoreError as error:
             self._failed(f"the mail could not be stored: {error}")
@@ -169,6 +173,7 @@ class Collector:
         if text != self.fault:
             self._log.warn("nothing came from the OCE: {text}", text=text)
         self.fault = text
+        self.since = self.since or self._clock.seconds()
 
     async def _bring(self, before: tuple[str, ...]) -> tuple[str, ...]:
         """One pull; the keys of what it brought. `before` are those of the last one: an OCE that forgets

@@ -60,7 +60,7 @@ def pullinfo(client: OCEClient, collector: Collector, url: str, waiting: int) ->
     key, identity = client.app_key, client.identity
     pulls = client.standings.get("pull")
     return PullInfo(
-        registered=bool(key), app_key=masked(key), app_id=identity.app_id, member=identity.member, url=url,
+        registered=bool(key), app_key=masked(key), app_id=identity.app_id, member=client.member, url=url,
         last_poll=pulls.tried if pulls else 0.0, last_success=pulls.succeeded if pulls else 0.0,
         next_poll=collector.next, interval=collector.interval,
         results={kind: standing.result for kind, standing in client.standings.items()}, counts=collector.counts,

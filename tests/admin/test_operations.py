@@ -49,10 +49,12 @@ class Running:
 
     def __init__(self) -> None:
         self.fault: Exception | None = None
+        self.embedded = True
 
     def facts(self) -> Facts:
         """Some facts."""
-        return Facts("1.0", "bridge.example.org", 42, 0.0, ("smtp[0]",), {"smtp": 1}, min_free=1)
+        return Facts("1.0", "bridge.example.org", 42, 0.0, ("smtp[0]",), {"smtp": 1}, min_free=1,
+                     embedded=self.embedded)
 
     def reload(self) -> list[str]:
         """A note, or the fault."""
@@ -264,6 +266,19 @@ class OperationsTests(SynchronousTestCase):
             self.assertIn("mailbridge queue retry --target relay:office", told["problems"][0]["text"])
         self.ask("queue retry", target="relay:office")
         self.assertEqual("ok", self.ask("status")["level"])
+
+    def test_status_of_an_oce_that_is_off(self) -> None:
+        """What waits in an embedded OCE that was switched off is an alarm; while it runs it is not."""
+        self.ask("user add", name="bonnie", password="long enough")
+        origin = Origin("oce", "", "", None, None, 0.0, "OCE")
+        for number, target in enumerate(("usds:application", "usds:tribe", "usds:tribe")):
+            envelope = Envelope(f"{number}" * 4, NULL, (), origin, Content.of(b"{}"))
+            self.successResultOf(self.store.commit(Accept(envelope, (), (Queued("a@b", target, "x", 0.0),))))
+        self.assertEqual("ok", self.ask("status")["level"])
+        self.running.embedded = False
+        told = [each["text"] for each in self.ask("status")["problems"]]
+        self.assertEqual([text[:10] for text in told], ["1 messages", "2 messages"])
+        self.assertIn("--target 'usds:tribe'", told[1])
 
     def test_reload(self) -> None:
         """A reload tells its notes; a configuration with faults changes nothing, and each fault is told."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.admin.messages import Answer, Kind, OperationError, encode_answer
-from mailbridge.store.changes import LaneState
+from mailbridge.store.changes import LaneState, Reroute, Selection
 from tests.admin.queue_world import NOW, QueueWorld
 
 
@@ -168,6 +168,14 @@ class QueueTests(SynchronousTestCase):
         for words in ("relay:mx is paused for 2 destinations", "535 5.7.8 wrong \\x1bpassword", "2 deliveries wait",
                       "[relay.mx]", "`mailbridge queue retry --target relay:mx`"):
             self.assertIn(words, alarm["text"])
+
+    def test_alarm_of_the_oce(self) -> None:
+        """The remedy names the table of the configuration."""
+        self.world.some()
+        self.successResultOf(self.world.store.commit(Reroute(Selection(), "oce")))
+        self.world.set_lane("oce", LaneState.PAUSED, "KILL")
+        (alarm,) = self.ask("queue stats")["alarms"]
+        self.assertIn("correct [oce] in the", alarm["text"])
 
     def test_alarm_of_an_empty_route(self) -> None:
         """A paused route for which nothing waits is told, but holds nothing up."""

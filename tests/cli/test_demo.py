@@ -1,4 +1,4 @@
-"""`mailbridge demo`: the real service on free ports, one message through it, and nothing left behind."""
+"""`mailbridge demo`: two real bridges on free ports, messages through them, and nothing left behind."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ class DemoTests(TestCase):
             yield demo.stop()
         steps = "\n".join(said)
         for words in ("C: STARTTLS", "C: RCPT TO:<harold@demo.example>", "S: 250 2.0.0", "C: RETR 1", "Hello Harold",
-                      "5. Octet for octet"):  # fmt: skip
+                      "5. Octet for octet", "C: RCPT TO:<harold@oce>", "C: RCPT TO:<edgar@friends.oce>",
+                      "C: USER harold@oce", "C: USER edgar@oce", "From: bonnie@home.oce",
+                      "To: harold@home.oce, edgar@oce", "12. Both have it"):  # fmt: skip
             self.assertIn(words, steps)
         for person in demo.people:
             self.assertNotIn(person.password, steps)
@@ -74,6 +77,7 @@ class CommandTests(SynchronousTestCase):
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertIn("5. Octet for octet", done.stdout)
+        self.assertIn("12. Both have it", done.stdout)
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_reader_has_gone(self) -> None:
@@ -127,3 +131,25 @@ class CommandTests(SynchronousTestCase):
         _, lines, _ = reader.retr(1)
         reader.quit()
         self.assertEqual(lines[-3:], [b"Subject: mine", b"", b"from a test"])
+        self.answers(told, trust)
+
+    def answers(self, told: dict[str, Any], trust: ssl.SSLContext) -> None:
+        """The member of the other tribe writes to ours."""
+        ((_, secret),) = told["friends"]["users"].items()
+        with smtplib.SMTP(told["host"], told["friends"]["smtp"], timeout=30) as client:
+            client.starttls(context=trust)
+            client.login("edgar@oce", secret)
+            self.assertEqual(client.sendmail("edgar@oce", ["bonnie@home.oce"], b"Subject: back\r\n\r\nhello\r\n"), {})
+        bonnie, password = next(iter(told["users"].items()))
+        for _ in range(600):
+            reader = poplib.POP3(told["host"], told["pop3"], timeout=30)
+            reader.stls(trust)
+            reader.user(bonnie)
+            reader.pass_(password)
+            found = reader.stat()[0]
+            lines = reader.retr(1)[1] if found else []
+            reader.quit()
+            if found:
+                break
+            time.sleep(0.05)
+        self.assertIn(b"From: edgar@friends.oce", lines)

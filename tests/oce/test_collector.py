@@ -214,7 +214,7 @@ class CollectorTests(SynchronousTestCase):
         world.clock.advance(100_000)
         self.assertEqual(world.exchange.functions, [PULL])
         self.assertIn("INVFUNC", world.collector.fault)
-        self.assertEqual(world.collector.next, 0.0)
+        self.assertEqual((world.collector.next, world.collector.since), (0.0, 0.0))
         world.exchange.answers = [answer(1)]
         self.assertTrue(world.call(world.client.push(b'{"msgType":"qMsg"}')).succeeded)
 
@@ -224,10 +224,12 @@ class CollectorTests(SynchronousTestCase):
         world.clock.advance(7200)
         self.assertEqual(world.exchange.functions, [PULL])
         self.assertIn("KILL", world.collector.fault)
+        self.assertEqual(world.clock.seconds() - world.collector.since, 7200)
         world.client.release()
         world.collector.wake()
         world.clock.advance(0)
         self.assertEqual((world.exchange.functions, world.collector.fault), ([PULL, PULL], ""))
+        self.assertEqual(world.collector.since, 0.0)
 
     def test_fault_of_ours(self) -> None:
         """An exception nobody thought of is logged and told, and pulling goes on."""

@@ -24,7 +24,18 @@ from mailbridge.interfaces import IStore
 from mailbridge.limits import KIB, MIB
 from mailbridge.oce.embedded.deeds import APPLICATION_LANE, Copy
 from mailbridge.oce.embedded.registry import Application
-from mailbridge.store.changes import Accept, Accepted, Delivery, Message, Move, Queued, Settle, Verdict
+from mailbridge.store.changes import (
+    Accept,
+    Accepted,
+    Delivery,
+    Message,
+    Move,
+    Queued,
+    Reroute,
+    Selection,
+    Settle,
+    Verdict,
+)
 
 SMALL = 16 * KIB
 BLOCK = 64 * KIB
@@ -182,6 +193,10 @@ class Mailboxes:
             return b"".join(pieces)
         finally:
             pin.release()
+
+    async def hand_over(self, queue: str, to: str) -> None:
+        """What waits in one queue waits in another from now on. Raises StoreError."""
+        await self._store.commit(Reroute(Selection(target=APPLICATION_LANE, destination=queue), APPLICATION_LANE, to))
 
     def release(self) -> Deferred[int]:
         """Let what was handed out and not acknowledged wait again, for another OCE over the same store: it would have

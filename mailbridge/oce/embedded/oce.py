@@ -261,8 +261,8 @@ class EmbeddedOCE:
     async def admit(self, app_id: str, name: str) -> str:
         """Register an application of the same operator, approved, in nobody's name and without a password; its AppKey.
 
-        For the bridge that this OCE is embedded in. Each call makes a new key and voids the one before. Raises
-        StoreError.
+        For the bridge that this OCE is embedded in. Each call makes a new key and voids the one before. What it was
+        under another AppId is forgotten, and what waits there waits here. Raises StoreError.
         """
         app_key = new_key(self._random(KEY_OCTETS))
         before = self.registry.find(name, app_id)
@@ -270,6 +270,11 @@ class EmbeddedOCE:
             before.number if before is not None else await self._records.number(), app_id, name, name, digest(app_key),
             approved=True, values=before.values if before is not None else {},
         ))
+        for other in self.registry.all:
+            if other.member == name and other.app_id != app_id:
+                await self.mailboxes.hand_over(other.queue, f"{app_id}/{name}")
+                await self._records.forget(other)
+                self.registry.remove(other)
         return app_key
 
     def _is(self, name: str, member: str) -> bool:

@@ -52,6 +52,10 @@ class Records:
         """Keep an application as it is now; returns after the commit."""
         await self._store.commit(Remember(f"{APPLICATION}{application.number:08d}", application.text()))
 
+    async def forget(self, application: Application) -> None:
+        """Forget an application; returns after the commit."""
+        await self._store.commit(Remember(f"{APPLICATION}{application.number:08d}", None))
+
     async def ask(self, deed: AskForMember) -> None:
         """Keep a request for the operator. Raises Refused when too many wait."""
         key = REQUEST + deed.login

@@ -86,6 +86,11 @@ class Registry:
         self._numbers[application.number] = application
         self._digests[application.digest] = application
 
+    def remove(self, application: Application) -> None:
+        """Forget one."""
+        self._numbers.pop(application.number, None)
+        self._digests.pop(application.digest, None)
+
     def by_key(self, app_key: str) -> Application | None:
         """The one with this key."""
         return self._digests.get(digest(app_key))

@@ -255,6 +255,16 @@ class ApplicationTests(InMemory):
         wider = evolve(source, app_key=self.register(**{**mine, "Multiuser": 1}))
         self.assertEqual(self.ask(asked("osaAppPullMsg", wider)).num, -8)
 
+    def test_the_bridge_under_another_name(self) -> None:
+        """The AppId of the bridge is changed: what waited for it comes, and nothing waits for the old one."""
+        for app_id in ("SMTP:old", "SMTP:new"):
+            key = self.wait(Deferred.fromCoroutine(self.fake.oce.admit(app_id, "(bridge)")))
+            source = Source("harold", "1", app_id, key)
+            self.assertEqual(self.ask(message(source=source, msg_key=app_id)).num, 1)
+        self.assertEqual(sorted(each.msg_key for each in self.pull(source)), ["SMTP:new", "SMTP:old"])
+        self.assertEqual([each.app_id for each in self.fake.oce.registry.all], ["SMTP:new"])
+        self.assertEqual([each.app_id for each in self.open().oce.registry.all], ["SMTP:new"])
+
     def test_many_applications(self) -> None:
         """One member cannot fill the store with applications."""
         for number in range(MOST_APPLICATIONS):
