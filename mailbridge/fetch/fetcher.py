@@ -47,8 +47,8 @@ class Settings:
 class Fetcher:
     """All accounts. `start` it once; `stop` gives a Deferred; nothing here raises for what a server does.
 
-    `way` is the way in, `opener` logs in to an account, `link` is the line; `note` takes a line for each message. Raises
-    ValueError for an account that is there twice: two collections of one mailbox would deliver it twice.
+    `way` is the way in, `opener` logs in to an account, `link` is the line, `note` takes a line for each message.
+    Raises ValueError for an account that is there twice: two collections of one mailbox would deliver it twice.
     """
 
     log = Logger()
