@@ -36,6 +36,7 @@ from mailbridge.fetch.wayin import WayIn
 from mailbridge.interfaces import IStore
 from mailbridge.logs.file import always
 from mailbridge.logs.journal import Events, Journal
+from mailbridge.logs.line import clean
 from mailbridge.logs.log import Log
 from mailbridge.logs.recent import Recent
 from mailbridge.pop3.upstream import UpstreamLimits
@@ -133,7 +134,7 @@ class Collecting:
             self._connected = Connected(self._link, plan, self._reactor, self._ways)
             accounts = [account for account, _ in plan.accounts]
             self._fetcher = Fetcher(accounts, plan.settings, self._opener, self._way(plan, made.spool), self._store,
-                                    self._reactor, self._link)
+                                    self._reactor, self._link, self._note)
         if self._ways is not None:
             self._ways.wait_for(self._is_connected if plan is not None and plan.waits_for_link else None)
 
@@ -204,6 +205,13 @@ class Collecting:
         if not self._verbose and (plan is None or not plan.verbose):
             return None
         return lambda line: _dialogue.debug("{account}: {line}", account=name, line=line)
+
+    def _note(self, letter: str, text: str) -> None:
+        """A line of the log for each message; it does not go into the process's own."""
+        if self._made.log is not None:
+            self._made.log.journal.note(letter, text)
+        if self._verbose and self._recent is not None:
+            self._recent.write(self._reactor.seconds(), letter, clean(text))
 
     def _listen(self, log: Log) -> None:
         if log is self._made.log:

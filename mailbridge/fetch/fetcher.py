@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mailbridge.fetch.account import Account
-from mailbridge.fetch.collection import Collection
+from mailbridge.fetch.collection import Collection, Note
 from mailbridge.fetch.cycle import Cycle
 from mailbridge.fetch.link import Link
 from mailbridge.fetch.session import Opener
@@ -47,15 +47,15 @@ class Settings:
 class Fetcher:
     """All accounts. `start` it once; `stop` gives a Deferred; nothing here raises for what a server does.
 
-    `way` is the way in, `opener` logs in to an account, `link` is the line. Raises ValueError for an account that is
-    there twice: two collections of one mailbox would deliver it twice.
+    `way` is the way in, `opener` logs in to an account, `link` is the line, `note` takes a line for each message.
+    Raises ValueError for an account that is there twice: two collections of one mailbox would deliver it twice.
     """
 
     log = Logger()
 
     def __init__(
         self, accounts: Sequence[Account], settings: Settings, opener: Opener, way: WayIn, store: IStore,
-        clock: IReactorTime, link: Link,
+        clock: IReactorTime, link: Link, note: Note | None = None,
     ) -> None:
         if len({account.key for account in accounts}) != len(accounts):
             raise ValueError("an account is there twice")
@@ -66,7 +66,7 @@ class Fetcher:
         self._link = link
         self._running = False
         places = DeferredSemaphore(1 if way.one_by_one else settings.parallel)
-        each = [Collection(account, opener, way, store, clock, self._told) for account in accounts]
+        each = [Collection(account, opener, way, store, clock, self._told, note) for account in accounts]
         groups = [each] if way.one_by_one else [[one] for one in each]
         self._turns = [
             Turn(Cycle(group, way, clock, settings.wait, self._told), Times(self._period(group), settings.is_interval,

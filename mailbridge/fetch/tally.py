@@ -25,6 +25,12 @@ class Counts:
     poison: int = 0
     failures: int = 0
 
+    @property
+    def text(self) -> str:
+        """`3 listed, 2 fetched, ...`, for the log."""
+        counts = [f"{count} {name.replace('_', ' ')}" for name, count in self.record().items() if count]
+        return ", ".join(counts) or "empty"
+
     def record(self) -> dict[str, int]:
         """As plain values."""
         return {name: getattr(self, name) for name in self.__slots__ if name != "__weakref__"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from attrs import evolve
@@ -18,6 +19,7 @@ from mailbridge.edge.upstream import Upstream
 from mailbridge.errors import ConfigError, StartError
 from mailbridge.fetch.fetcher import Settings
 from mailbridge.fetch.secret import Secret
+from mailbridge.fetch.settings import SETTINGS
 
 ETC = Path(__file__).parents[2] / "etc"
 PAGE = """pf_user fred passwd 1.2.3.4
@@ -294,6 +296,27 @@ class PlanTests(SynchronousTestCase):
         assert plan.etrn is not None
         told = plan.hooks.told
         self.assertEqual((plan.etrn.host, told.timeout, told.number), ("1.2.3.4", 600.0, "1,,12345678"))
+
+    def test_dmail_folders(self) -> None:
+        """A dmail.conf's work_path, log_path and log_level are followed; its folders may be relative to our file."""
+        (self.base / "log").mkdir()
+        plan = self.plan(self.page(page=PAGE + "work_path work\nlog_path log\nlog_level debug\n"))
+        self.assertEqual((plan.folder, plan.log.path), (self.base / "work", self.base / "log" / "popfetch.log"))
+        self.assertTrue(plan.verbose)
+        plan = self.plan(self.page(page=PAGE + "work_path work\n"))
+        self.assertEqual((plan.log.path, plan.verbose), (self.base / "work" / "popfetch.log", False))
+
+    def test_table(self) -> None:
+        """INTERNALS.rst has every setting with its default, its least value and a test that is there."""
+        lines = (ETC.parent / "INTERNALS.rst").read_text("utf-8").split("\n")
+        for setting in SETTINGS.values():
+            (line,) = [line for line in lines if line.startswith(setting.name + " ")]
+            name, default, least, _, test = re.split(r"  +", line)
+            told = "-" if setting.default is None else f"{str(setting.default).lower()} {setting.unit}".strip()
+            self.assertEqual((default, least), (
+                told, "-" if setting.minimum is None else f"{setting.minimum} {setting.unit}"), name)
+            module, _, method = test.partition(".")
+            self.assertIn(f"def {method}(", (ETC.parent / "tests" / f"{module}.py").read_text("utf-8"), name)
 
     def test_shipped(self) -> None:
         """etc/dmail.conf has no finding but its mode."""
