@@ -114,8 +114,6 @@ def settings(config: Config, user: str, told: Description | None) -> Settings:
     pop3 = tuple(_door(listener, config) for listener in config.pop3)
     domain = config.users.domains[0] if config.users.domains else config.hostname
     member = config.oce is not None and "@" not in user
-    if member and not config.users.domains:
-        domain = MEMBERS
     return Settings(
         user=f"{user}@{MEMBERS}" if member else user,
         address=user if "@" in user else f"{user}@{domain}",
