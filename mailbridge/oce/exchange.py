@@ -327,7 +327,7 @@ def _told(failure: Failure) -> Any:
     reasons = [each.value for each in getattr(error, "reasons", ())]
     for reason in [error, *reasons]:
         if isinstance(reason, SSL.Error | VerificationError):
-            raise NotTrusted(f"TLS with the OCE failed: {_words(reason)}; see url, ca and pin in the settings") from None
+            raise NotTrusted(f"TLS with the OCE failed: {_words(reason)}; see url, ca and pin in the file") from None
     if any(isinstance(reason, CancelledError) for reason in reasons):
         raise CancelledError from None
     if any(isinstance(reason, HeaderTooLarge) for reason in reasons):
