@@ -78,10 +78,9 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(json.loads(self.done("settings --json"))["switches"], {
             "smtpport": smtp, "pop3port": pop3, "jsonport": self.oce.ports[0], "usefromsmtp": 0, "dedicatedsmtp": None,
             "registered": "no"})
-        code, said = self.run_command("-r", "Harold", "wrong")
-        self.assertEqual((code, "INVPASS" in said, "can be seen by every user" in said), (1, True, True), said)
         said = self.done(f"-r Harold {PASSWORD} start")
         self.assertIn("registered: 7 REQPROC", said)
+        self.assertIn("can be seen by every user", said)
         self.assertIn("it runs as process", said)
         self.assertNotIn(PASSWORD, said)
         for name in ("Harold", "bonnie"):
@@ -96,10 +95,8 @@ class PageTests(SynchronousTestCase):
         self.assertIn(b"From: bonnie@oce", self.fetched(pop3))
         said = self.done("-usefromsmtp on restart")
         self.assertEqual(self.shown()["usefromsmtp"], 1)
+        self.assertIn("it runs as process", said)
         self.assertIn("has stopped", self.done("stop"))
-        self.assertIn("it was not running", self.done("stop"))
-        self.assertIn("registered: yes", self.done("-pullinfo"))
-        self.assertIn("it runs as process", self.done("restart"))
 
     def password_file(self) -> str:
         """A file with the password."""
@@ -133,7 +130,7 @@ class PageTests(SynchronousTestCase):
         self.done("-usefromsmtp 1 -dedicatedsmtp myhost.com,26,mruser,somepass")
         shown = self.shown()
         self.assertEqual((shown["usefromsmtp"], shown["dedicatedsmtp"]), (0, "myhost.com,26,mruser"))
-        self.assertNotIn("somepass", self.done("-settings"))
+        self.assertNotIn("somepass", self.done("settings"))
         self.assertEqual(self.path.stat().st_mode & 0o007, 0)
         for value, expected in (("on", 1), ("0", 0)):
             self.done(f"-usefromsmtp {value}")
