@@ -3,7 +3,7 @@
     python bench/oce.py rate [--counts 1000,10000] [--full] [--least 300] [--sessions 10] [--folder FOLDER]
     python bench/oce.py kill [--kills 50] [--messages 1000] [--seed N] [--folder FOLDER]
 
-rate: sessions that are logged in hand in mails of 2 KiB for harold@oce by SMTP; the bridge stores them, pushes them into
+rate: sessions that are logged in hand in mails of 2 KiB for harold@oce by SMTP; the bridge stores them, pushes them to
 the OCE of `twist mailbridge-oce`, another process with a store of its own, pulls them from there and stores them in the
 maildrop. The time runs from the first mail to the last in the maildrop, which is counted by POP3. Shown are messages a
 second and the CPU microseconds a message of both processes, for 1,000 and 10,000 messages in turn, with --full for
@@ -127,7 +127,7 @@ def rate(folder: Path, options: argparse.Namespace) -> int:
         once(bridge, oce, 500, options.sessions, 0)  # to warm up
         done, results = 500, []
         emptied(bridge, 500)
-        print(f"{'messages':>9} {'a second':>9} {'accepted':>9} {'CPU us':>8} {'bridge':>8} {'OCE':>8}  in the maildrop")
+        print(f"{'messages':>9} {'a second':>9} {'accepted':>9} {'CPU us':>8} {'bridge':>8} {'OCE':>8}  in maildrop")
         for count in counts:
             told = once(bridge, oce, count, options.sessions, done)
             done += count

@@ -53,7 +53,6 @@ secret = {{ file = "{name}.secret" }}
 """
 
 ANOTHER = """url = "http://127.0.0.1:{port}/"
-member = "harold"
 interval = "1 s"
 """
 

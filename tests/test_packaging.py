@@ -15,6 +15,7 @@ from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailbridge import certificate
 from mailbridge.cli import sendmail
 from mailbridge.cli.main import main, parser
 from mailbridge.config.load import load_text
@@ -98,6 +99,21 @@ class DocumentTests(SynchronousTestCase):
         block = block.replace("/var/spool/sms", str(ROOT))
         config = load_text(textwrap.dedent(block), "README.rst", Path("/nowhere"))
         self.assertEqual((config.application["sms"].ctl_type, len(config.application["sms"].clients)), ("sms", 2))
+
+    def test_oce(self) -> None:
+        """The OCE of the README loads, beside a certificate and the secret."""
+        text = (ROOT / "README.rst").read_text()
+        block = textwrap.dedent(text[text.index("    [oce]\n") : text.index("The operators of two tribes")])
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "friends.secret").write_text("secret")
+        (folder / "friends.secret").chmod(0o600)
+        tls = '[tls]\ncertificate = "cert.pem"\nkey = { file = "key.pem" }\n'
+        head = 'hostname = "b.example"\nstate = "state"\n[users]\ndomains = ["b.example"]\n'
+        certificate.write(certificate.make(("b.example",), 1, 0.0), folder / "cert.pem", folder / "key.pem")
+        config = load_text(head + tls + block, "README.rst", folder)
+        assert config.oce is not None
+        self.assertEqual((config.oce.embedded, list(config.oce.tribes)), (True, ["friends"]))
 
     def test_commands(self) -> None:
         """Every `mailbridge` command line of the README is one that the command takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.admin.supervision import supervisor
+from mailbridge.cli.background import STARTING
 from tests.running import BASIC, ROOT, short_folder
 
 
@@ -54,6 +56,19 @@ class BackgroundTests(SynchronousTestCase):
         self.assertEqual(self.run_command("restart")[0], 0)
         self.assertNotEqual(self.pid(), first)
         self.assertEqual(self.run_command("stop")[0], 0)
+        code, said = self.run_command("stop")
+        self.assertEqual((code, said.strip()), (0, "it was not running"))
+
+    def test_while_it_is_being_started(self) -> None:
+        """While one command starts it, no other starts it too, and none says that it has stopped it."""
+        (self.folder / "state").mkdir(0o700)
+        with open(self.folder / "state" / STARTING, "w", encoding="ascii") as file:
+            file.write("4711")
+            file.flush()
+            fcntl.flock(file, fcntl.LOCK_EX)
+            for word in ("start", "stop", "restart"):
+                code, said = self.run_command(word)
+                self.assertEqual((code, "being started by process 4711" in said), (1, True), said)
         code, said = self.run_command("stop")
         self.assertEqual((code, said.strip()), (0, "it was not running"))
 

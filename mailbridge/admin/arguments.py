@@ -16,6 +16,10 @@ class Arguments:
     def __init__(self, given: dict[str, Any]) -> None:
         self._left = dict(given)
 
+    def given(self, name: str) -> object:
+        """What is there under a name, which stays to be taken."""
+        return self._left.get(name)
+
     def text(self, name: str) -> str:
         """A text that must be there."""
         value = self.optional_text(name)

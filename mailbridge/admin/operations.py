@@ -24,6 +24,7 @@ from mailbridge.interfaces import IStore
 from mailbridge.reply import NOT_YOUR_ADDRESS
 from mailbridge.routing.directory import Directory
 from mailbridge.routing.explain import Explanation
+from mailbridge.routing.route import OCE
 from mailbridge.store.changes import Lane, People
 
 Operation = Callable[[Arguments], Awaitable[Any]]
@@ -77,6 +78,7 @@ class Operations:
         self._seconds = seconds
         self._trusts = trusts
         self._upcoming = upcoming
+        self._oce = oce
         self._service = service
         people = PeopleOperations(store, directory, pool, seconds)
         self._queue = queue = QueueOperations(store, seconds)
@@ -95,7 +97,7 @@ class Operations:
             "queue show": queue.show,
             "queue stats": queue.stats,
             "queue hold": queue.hold,
-            "queue release": queue.release,
+            "queue release": self._release,
             "queue retry": queue.retry,
             "queue remove": queue.remove,
             "queue reroute": queue.reroute,
@@ -140,6 +142,12 @@ class Operations:
             note = f"sender: {user.name} may not send as {sender.text}: {NOT_YOUR_ADDRESS}"
             result |= {"accepted": False, "answer": str(NOT_YOUR_ADDRESS), "lines": [note]}
         return result
+
+    async def _release(self, arguments: Arguments) -> dict[str, Any]:
+        """`queue release`; for the target of the OCE it ends a KILL too, which `oce` tells."""
+        oce = self._oce() if arguments.given("target") == OCE else None
+        told: dict[str, Any] = await self._queue.release(arguments)
+        return told if oce is None else {**told, "oce": await oce.release()}
 
     async def _status(self, arguments: Arguments) -> dict[str, Any]:
         """`status`: facts and problems."""

@@ -30,6 +30,8 @@ from mailbridge.config.model import Config
 from mailbridge.errors import StartError
 
 LOG = "mailbridge.log"
+STARTING = "starting"
+"""Locked by the command that starts it: until the bridge has the real lock nobody else would know of it."""
 UP_SECONDS = 60.0
 DOWN_SECONDS = 120.0
 EX_FAILED = 1
@@ -79,7 +81,10 @@ def restart(args: argparse.Namespace) -> int:
 
 
 def find(config: Config) -> Running | None:
-    """The bridge with this state, None when none runs. Raises OperationError when one does not answer."""
+    """The bridge with this state, None when none runs. Raises OperationError when one does not answer, or starts."""
+    starter = lock_holder(config.state, STARTING)
+    if starter is not None:
+        raise OperationError(Kind.FAILED, f"it is being started by process {starter}: try again")
     try:
         told: dict[str, Any] = call_now(socket_path(config.state), "status")
         return Running(told["pid"], told["supervisor"])
@@ -91,14 +96,14 @@ def find(config: Config) -> Running | None:
                                           "starting or stopping, or a command; try again") from None
 
 
-def lock_holder(state: Path) -> str | None:
+def lock_holder(state: Path, name: str = "lock") -> str | None:
     """The process that holds the lock of a state folder, None when nobody does."""
     try:
-        descriptor = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(state / name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise OperationError(Kind.FAILED, f"{state / 'lock'}: {error.strerror}") from None
+        raise OperationError(Kind.FAILED, f"{state / name}: {error.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
@@ -109,9 +114,25 @@ def lock_holder(state: Path) -> str | None:
 
 
 def _start(args: argparse.Namespace, path: Path, config: Config) -> int:
-    log = config.state / LOG
     try:
         config.state.mkdir(0o700, parents=True, exist_ok=True)
+        descriptor = os.open(config.state / STARTING, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StartError(f"{config.state / STARTING}: cannot be written: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode("ascii"))
+        return _launch(args, path, config)
+    except BlockingIOError:
+        raise OperationError(Kind.FAILED, "another command is starting it: try again") from None
+    finally:
+        os.close(descriptor)
+
+
+def _launch(args: argparse.Namespace, path: Path, config: Config) -> int:
+    log = config.state / LOG
+    try:
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise StartError(f"{log}: cannot be written: {error.strerror}") from None
@@ -159,7 +180,7 @@ def _stop(config: Config, running: Running) -> None:
         raise OperationError(Kind.FAILED, f"process {running.pid} belongs to another user: stop it as that user, or as "
                                           "root") from None
     until = time.monotonic() + DOWN_SECONDS
-    while lock_holder(config.state) is not None:
+    while lock_holder(config.state) == str(running.pid):  # another may start in its place
         if time.monotonic() > until:
             raise OperationError(Kind.FAILED, f"process {running.pid} has not ended after {DOWN_SECONDS:g} seconds: "
                                               "see its log. `kill -9` loses no acknowledged mail")

@@ -11,6 +11,7 @@ from mailbridge.cli.mail_program import settings
 from mailbridge.cli.options import Subparsers, read_config, show
 from mailbridge.cli.people import read_people
 from mailbridge.cli.snippets import PROGRAMS
+from mailbridge.config import tribal
 from mailbridge.config.model import Config
 from mailbridge.routing.directory import Directory
 from mailbridge.store.changes import People
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 def about(name: str, config: Config, people: People) -> tuple[str, ...]:
     """What is to be said of a user: nothing when there is one of that name who can log in."""
     users = config.users
-    directory = Directory(users.domains, users.tag_separator, users.postmaster)
+    directory = Directory(users.domains, users.tag_separator, users.postmaster, tribal.member_domain(config))
     directory.replace(people)
     if directory.login(name) is not None:
         return ()

@@ -173,6 +173,6 @@ def run(args: argparse.Namespace) -> int:
 
 def add_to(subparsers: Subparsers) -> None:
     """Add `demo` to the command line."""
-    parser = subparsers.add_parser("demo", help="run two bridges for a look at them: mail in by SMTP, through OCEs, out by POP3")
+    parser = subparsers.add_parser("demo", help="run two bridges for a look at them: SMTP in, OCEs between, POP3 out")
     parser.add_argument("--once", action="store_true", help="end after the messages have arrived")
     parser.set_defaults(run=run)

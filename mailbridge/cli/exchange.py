@@ -156,8 +156,7 @@ def between_tribes(ways: tuple[Ways, Ways], tribes: tuple[str, str], sender: Per
     """
     (here, there), (home, friends) = ways, tribes
     recipients = [f"{near.name}@oce", f"{far.name}@{friends}.oce"]
-    say(f"Now through the OCE, to {near.name} of the same tribe and to {far.name} of the tribe that is called {friends} "
-        "here.")
+    say(f"Now through the OCE, to {near.name} of the same tribe and to {far.name} of the tribe {friends}.")
     send(here, sender, f"{sender.name}@oce", recipients, compose(f"{sender.name}@oce", recipients, TRIBAL), 6, say)
     for each, reader, login, number, known in (
         (here, near, f"{near.name}@oce", 8, f"{sender.name}@oce"),
@@ -167,4 +166,4 @@ def between_tribes(ways: tuple[Ways, Ways], tribes: tuple[str, str], sender: Per
         mail = message_from_bytes(fetch(each, reader, login, number, say), policy=WIRE)
         if mail["From"] != known or mail.get_content().splitlines() != TRIBAL.splitlines():
             raise WrongMail(f"what {reader.name} got is not what {sender.name} sent")
-    say(f"12. Both have it; {far.name} knows {sender.name} as {sender.name}@{home}.oce, and an answer to all finds all.")
+    say(f"12. Both have it. {far.name} reads {sender.name}@{home}.oce as its sender: an answer to all finds all.")

@@ -17,6 +17,8 @@ from mailbridge.config.switches import SWITCHES
 ACTIONS = ("start", "stop", "restart")
 _SHOWN = ("settings", "client", "pullinfo", "clearqueue")
 _GLOBAL = ("--config", "--json")
+_HERE = ("set", "client", *ACTIONS)
+"""Commands that run no reactor, so that others can follow them in the same process."""
 
 
 class BadCommandLine(ValueError):
@@ -98,7 +100,12 @@ def _commands(plan: Plan) -> Iterator[list[str]]:
         yield [plan.action]
 
 
+def runs_here(plan: Plan, words: Sequence[str]) -> bool:
+    """Whether one of them needs no process of its own: a reactor runs once in a process."""
+    return words[len(plan.common)] in _HERE
+
+
 def run(words: Sequence[str]) -> int:
-    """Run one of them, each in a process of its own: a reactor runs once in a process. Its exit code."""
+    """Run one of them in a process of its own. Its exit code."""
     program = "import sys; from mailbridge.cli.main import main; sys.exit(main())"
     return subprocess.run([sys.executable, "-c", program, *words], check=False).returncode

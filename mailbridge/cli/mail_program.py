@@ -17,6 +17,8 @@ from mailbridge.config.model import Config, POP3Listener, SMTPListener
 STARTTLS = "STARTTLS"
 IMPLICIT = "SSL/TLS"
 CLEAR = "none"
+MEMBERS = "oce"
+"""The domain of the tribe's members."""
 
 
 @frozen
@@ -99,6 +101,9 @@ def _notes(config: Config, smtp: tuple[Door, ...], pop3: tuple[Door, ...], told:
     for host in sorted(secure):
         if told is not None and not _names(told, host):
             yield f"The certificate does not name {host}, and programs will say so: `mailbridge cert --show`."
+    if config.oce is not None:
+        abroad = "".join(f", those of the tribe {name} as NAME@{name}.oce" for name in config.oce.tribes)
+        yield f"Members of the tribe are reached as NAME@{MEMBERS}{abroad}."
     if any(door.port is None for door in doors):
         yield "`?`: the port is that of the proxy or of the systemd socket; ask who runs it."
 
@@ -108,8 +113,9 @@ def settings(config: Config, user: str, told: Description | None) -> Settings:
     smtp = tuple(_door(listener, config) for listener in config.smtp)
     pop3 = tuple(_door(listener, config) for listener in config.pop3)
     domain = config.users.domains[0] if config.users.domains else config.hostname
+    member = config.oce is not None and "@" not in user
     return Settings(
-        user=user,
+        user=f"{user}@{MEMBERS}" if member else user,
         address=user if "@" in user else f"{user}@{domain}",
         smtp=smtp,
         pop3=pop3,

@@ -69,11 +69,11 @@ def parser() -> CommandParser:
 def _historic(words: list[str]) -> int:
     """The command line of fauSMTP; the exit code of the first command that failed."""
     try:
-        commands = historic.commands(historic.parse(words))
+        plan = historic.parse(words)
     except historic.BadCommandLine as error:
         _say(error)
         return EX_USAGE
-    codes = (historic.run(command) for command in commands)
+    codes = (main(each) if historic.runs_here(plan, each) else historic.run(each) for each in historic.commands(plan))
     return next((code for code in codes if code), 0)
 
 

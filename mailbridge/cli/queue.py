@@ -166,8 +166,9 @@ async def change_selected(args: argparse.Namespace, ask: Ask, more: dict[str, An
     told = await ask(f"queue {args.action}", arguments)
     noun, done = _DONE[args.action]
     count: int = told["count"]
-    show(args, told, f"{counted(count, noun)} {'is' if count == 1 else 'are'} {done}")
-    return 0 if count else 1
+    more_done = "; mail goes to the OCE again" if told.get("oce") else ""  # what `mailbridge oce release` does
+    show(args, told, f"{counted(count, noun)} {'is' if count == 1 else 'are'} {done}{more_done}")
+    return 0 if count or more_done else 1
 
 
 async def reroute(args: argparse.Namespace, ask: Ask) -> int:

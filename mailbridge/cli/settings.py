@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import asdict, fields
 
+from mailbridge.cli.connect import Ask, converse
 from mailbridge.cli.options import Subparsers, read_config, show
+from mailbridge.cli.people import has_store
 from mailbridge.config.endpoint import parse_endpoint
-from mailbridge.config.model import Config
+from mailbridge.config.model import Config, OCESettings
 from mailbridge.config.switches import DEDICATED
 
 _HIDDEN = "(set, not shown)"
@@ -21,9 +24,9 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print them. Errors: ConfigError."""
+    """Print them. Errors: ConfigError, StartError, NotAllowed, OperationError."""
     config = read_config(args)
-    first = historic(config)
+    first = {**historic(config), "registered": registered(config)}
     lines = [f"{name:14} {_text(value)}" for name, value in first.items()]
     lines += ["", *(f"{name} = {_text(value)}" for name, value in flat(plain(config)).items())]
     show(args, {"switches": first, "settings": plain(config)}, "\n".join(lines))
@@ -41,9 +44,35 @@ def historic(config: Config) -> dict[str, Any]:
     return {
         "smtpport": _port(config.smtp[0].listen) if config.smtp else None,
         "pop3port": _port(config.pop3[0].listen) if config.pop3 else None,
+        "jsonport": _oce_port(config.oce) if config.oce is not None else None,
         "usefromsmtp": int(default is not None and default.use_from),
         "dedicatedsmtp": server,
     }
+
+
+def registered(config: Config) -> str | None:
+    """Whether the bridge is registered with its OCE, and who did it; None without an OCE.
+
+    Runs the reactor: once in a process. Errors: StartError, NotAllowed, OperationError.
+    """
+    if config.oce is None:
+        return None
+    if not has_store(config):  # looking never makes a store
+        return "no"
+
+    async def work(ask: Ask) -> dict[str, Any]:
+        told: dict[str, Any] = await ask("oce pullinfo", {})
+        return told
+
+    told = converse(config, work)
+    return f"yes, as {told['app_id']} by {told['member']}" if told["registered"] else "no"
+
+
+def _oce_port(oce: OCESettings) -> int | None:
+    if oce.url is None:
+        return _port(oce.listen)
+    parts = urlsplit(oce.url)
+    return parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def _port(listen: str) -> int | None:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return tell(args, run_reactor(reactor, ask))
     except NotRunning:
-        text = "it is not running: start it with `twist mailbridge --config FILE`"
+        text = "it is not running: start it with `mailbridge start`"
         show(args, {"level": Level.CRITICAL, "problems": [{"level": Level.CRITICAL, "text": text}]},
              f"mailbridge CRITICAL: {text}")
         return CODES[Level.CRITICAL]

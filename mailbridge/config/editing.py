@@ -14,7 +14,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import AoT, Table
+from tomlkit.items import AoT, InlineTable, Table
 
 from mailbridge.config.load import load, load_text
 from mailbridge.config.model import Config
@@ -31,7 +31,10 @@ class ConfigFile:
         self.path = path
         self.config: Config = load(path)
         try:
-            self.document = tomlkit.parse(path.read_text("utf-8-sig"))
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                text = file.read()
+            self._crlf = "\r\n" in text
+            self.document = tomlkit.parse(text.replace("\r\n", "\n"))
         except (OSError, UnicodeDecodeError, TOMLKitError) as error:
             raise ConfigError(str(path), (Fault("file", f"cannot be changed: {error}"),)) from None
 
@@ -40,11 +43,16 @@ class ConfigFile:
         found: Any = self.document
         for depth, name in enumerate(names):
             if name not in found:
-                found[name] = tomlkit.table(is_super_table=depth < len(names) - 1)
+                # Inside `relay = {...}` and beside `relay.office.servers = ...` a table has to be written as they are.
+                inline = isinstance(found, InlineTable) or self._dotted(names[0])
+                found[name] = tomlkit.inline_table() if inline else tomlkit.table(is_super_table=depth < len(names) - 1)
             found = found[name]
             if not isinstance(found, dict):
                 raise ValueError(f"{'.'.join(names[:depth + 1])} is no table")
         return found
+
+    def _dotted(self, name: str) -> bool:
+        return any(key is not None and key.key == name and key.is_dotted() for key, _ in self.document.body)
 
     def listener(self, name: str) -> Any:
         """The first `[[smtp]]` or `[[pop3]]`, made when there is none."""
@@ -65,6 +73,8 @@ class ConfigFile:
     def save(self) -> list[str]:
         """Check and write; notes for the operator. Raises ConfigError, and then nothing has changed."""
         text = tomlkit.dumps(self.document)
+        if self._crlf:
+            text = text.replace("\n", "\r\n")
         self.config = load_text(text, str(self.path), self.path.absolute().parent)
         notes = []
         mode = stat.S_IMODE(self.path.stat().st_mode)

@@ -327,7 +327,7 @@ def _told(failure: Failure) -> Any:
     reasons = [each.value for each in getattr(error, "reasons", ())]
     for reason in [error, *reasons]:
         if isinstance(reason, SSL.Error | VerificationError):
-            raise NotTrusted(f"TLS with the OCE failed: {_words(reason)}") from None
+            raise NotTrusted(f"TLS with the OCE failed: {_words(reason)}; see url, ca and pin in the file") from None
     if any(isinstance(reason, CancelledError) for reason in reasons):
         raise CancelledError from None
     if any(isinstance(reason, HeaderTooLarge) for reason in reasons):
@@ -344,5 +344,8 @@ def _told(failure: Failure) -> Any:
 
 
 def _words(error: object) -> str:
-    text = " ".join(str(error).split())[:_SHOWN]
+    said = str(error)
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        said = ", ".join(str(each[-1]) for each in error.args[0]) or "it was broken off"
+    text = " ".join(said.split())[:_SHOWN]
     return "".join(each for each in text if each.isprintable())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailbridge.cli.historic import BadCommandLine, commands, is_historic, parse
+from mailbridge.cli.historic import BadCommandLine, commands, is_historic, parse, runs_here
 
 # Every option of the page with its own example, and combinations of them.
 LINES = {
@@ -52,6 +52,11 @@ class HistoricTests(SynchronousTestCase):
         """A line that is written otherwise is refused with what is known."""
         for line, words in WRONG.items():
             self.assertIn(words, str(self.assertRaises(BadCommandLine, parse, line.split())), line)
+
+    def test_processes(self) -> None:
+        """What runs a reactor has a process of its own, and nothing else has one."""
+        plan = parse(["--config", "f", "-smtpport", "1", "-r", "Harold", "-settings", "-pullinfo", "restart"])
+        self.assertEqual([runs_here(plan, words) for words in commands(plan)], [True, False, False, False, True])
 
     def test_modern_lines(self) -> None:
         """Modern command lines are none of fauSMTP's."""

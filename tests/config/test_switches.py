@@ -110,6 +110,22 @@ class SwitchTests(SynchronousTestCase):
         """A password that cannot be taken is not shown."""
         self.assertNotIn("hush", self.refused(dedicatedsmtp="a b,x,user,hush"))
 
+    def test_other_ways_to_write_it(self) -> None:
+        """Inline tables, dotted keys and the line ends of Windows stay, and what is new fits in."""
+        for text in ('relay = { out = { servers = ["smtp.x.org"] } } # ours\n',
+                     'relay.out.servers = ["smtp.x.org"] # ours\n',
+                     '# ours\n[relay.out]\nservers = ["smtp.x.org"]\n'):
+            for end in ("\n", "\r\n"):
+                self.path.write_bytes(text.replace("\n", end).encode())
+                relays = self.change(smtpport="2525", dedicatedsmtp="h.example,26,u,p").relay
+                self.assertEqual({name: relay.default for name, relay in relays.items()},
+                                 {"out": False, "dedicated": True})
+                relays = self.change(usefromsmtp="1").relay
+                self.assertTrue(relays["usefromsmtp"].default)
+                written = self.path.read_bytes().decode()
+                self.assertIn("# ours", written)
+                self.assertEqual(written.count("\n") if end == "\r\n" else 0, written.count("\r\n"))
+
     def test_link(self) -> None:
         """A link to the file stays a link."""
         link = self.path.with_name("link.toml")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailbridge.oce import strictjson
-from mailbridge.oce.client import APP_KEY, LARGEST_OTHER, Refused, Stopped, store_secret
+from mailbridge.oce.client import APP_KEY, LARGEST_OTHER, MEMBER, Refused, Stopped, store_secret
 from mailbridge.oce.dialect import DIALECTS, Registration
 from mailbridge.oce.exchange import ExchangeError
 from mailbridge.oce.pullinfo import masked, pullinfo
@@ -43,6 +44,17 @@ class RegistrationTests(SynchronousTestCase):
         world.call(world.client.register(SAID))
         self.assertNotIn("AppKey", world.exchange.sent[0]["Source"])
         self.assertEqual(world.client.app_key, "new")
+
+    def test_member(self) -> None:
+        """After a registration the bridge asks in the name of who registered it, also after a restart."""
+        world = OCEWorld(registered=False)
+        world.exchange.answers = [answer(7, [{"AppKey": KEY}]), answer(5)]
+        world.call(world.client.register(evolve(SAID, member="Clyde")))
+        world.call(world.client.pull(1, TRIBES))
+        self.assertEqual(world.exchange.sent[1]["Source"]["Member"], "Clyde")
+        self.assertEqual((world.client.member, world.store.recall(MEMBER)), ("Clyde", "Clyde"))
+        world.call(world.client.registered("another"))
+        self.assertEqual(world.client.member, world.client.identity.member)
 
     def test_no_key(self) -> None:
         """Success without a key is told as what it is, and the old registration stays."""

@@ -334,6 +334,7 @@ class TLSTests(LoopbackCase):
             error = yield self.fault(self.exchange(place=self.place(**trust)), factory)
             self.assertIsInstance(error, NotTrusted)
             self.assertIn("TLS", str(error))
+            self.assertNotIn("[(", str(error))
             self.assertEqual(factory.received, b"")
 
     @inlineCallbacks

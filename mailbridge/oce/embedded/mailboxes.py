@@ -226,7 +226,7 @@ class Mailboxes:
         try:
             if ended:
                 await self._store.commit(*(Settle(each.id, each.fence, Verdict.DONE) for each in ended.values()))
-        except StoreError:
+        except BaseException:  # also when it is cancelled: whether they were settled, their fences tell
             queue.held.update(ended)
             raise
         return len(ended)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -154,7 +154,7 @@ class EmbeddedOCE:
     # --- requests -----------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request) -> Deferred[bytes]:
-        """The JSON text that answers a request; never fails."""
+        """The JSON text that answers a request. Fails only when it is cancelled; it may have been done then."""
         return self._answering.add(Deferred.fromCoroutine(self._answer(request)))
 
     async def _answer(self, request: Request) -> bytes:
@@ -165,6 +165,8 @@ class EmbeddedOCE:
         except StoreError as error:
             self._log.warn("a request of {peer} was not done: {error}", peer=request.peer, error=error)
             said = refusal("INTERR", "nothing was done; try again")
+        except CancelledError:
+            raise
         except Exception:
             self._log.failure("a request of {peer}", peer=request.peer)
             said = refusal("FUNCERR", "nothing was done; try again")

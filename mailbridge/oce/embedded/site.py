@@ -13,7 +13,7 @@ from math import inf
 from typing import Any
 
 from OpenSSL import SSL, crypto
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -230,7 +230,8 @@ class Channel(Session, http.HTTPChannel):
         self.factory.answer(asked).addCallback(self._answered, request).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        self._log.failure("a request of {peer} was not answered", failure, peer=self.peer)
+        if not failure.check(CancelledError):
+            self._log.failure("a request of {peer} was not answered", failure, peer=self.peer)
         if not self.refused:
             self.expire()
 
@@ -255,7 +256,7 @@ class Channel(Session, http.HTTPChannel):
 
 
 class OCEFactory(ServerFactory):
-    """Connections of clients. `answer(Request)` gives the JSON text; it does not fail."""
+    """Connections of clients. `answer(Request)` gives the JSON text; it fails only when it is cancelled."""
 
     noisy = True
     protocol: Any = Channel

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -109,6 +109,21 @@ class ExchangeTests(InMemory):
         self.addCleanup(new.stop)
         self.assertEqual(read_answer(strictjson.read(self.wait(early))).num, 1)
         self.assertEqual([each.msg_key for each in self.pull(source)], ["K0", "K1", "K2", "early"])
+
+    def test_cancelled(self) -> None:
+        """An acknowledgement is broken off by a stop: no fault in the log, and nothing waits for a claim to end."""
+        source = evolve(HAROLD, app_key=self.register())
+        self.ask(message(source=source))
+        (got,) = self.pull(source)
+        commit = self.store.commit
+        self.store.commit = lambda *changes: Deferred()
+        answer = self.fake.oce.answer(Request(octets(asked("osaAppAckMsg", source, MsgKeys=[got.msg_key]))))
+        answer.cancel()
+        self.failureResultOf(answer, CancelledError)
+        self.store.commit = commit
+        self.wait(self.fake.stop())
+        self.fake = self.open()
+        self.assertEqual(self.pull(source), [got])
 
     def test_never_started(self) -> None:
         """Who asks an OCE that does not get going is told so after a while."""
