@@ -83,6 +83,12 @@ userdb {{
   driver = static
   args = uid={NOBODY.pw_uid} gid={NOBODY.pw_gid} home={self.boxes}/%n
 }}
+# A wrong password must not slow down the other logins of this address: that would be Dovecot's doing.
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 service pop3-login {{
   chroot =
   inet_listener pop3 {{
