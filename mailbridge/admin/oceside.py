@@ -19,7 +19,7 @@ from mailbridge.oce.pullinfo import PullInfo
 from mailbridge.routing.route import OCE
 
 Record = dict[str, Any]
-_NONE = "there is no [oce] in the configuration"
+_NONE = "no bridge with an [oce] is here: the configuration has none, or it is that of an OCE alone"
 
 
 class OCESide(Protocol):

@@ -344,8 +344,7 @@ def _told(failure: Failure) -> Any:
 
 
 def _words(error: object) -> str:
-    said = str(error)
-    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
-        said = ", ".join(str(each[-1]) for each in error.args[0]) or "it was broken off"
+    listed = isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list)
+    said = ", ".join(str(each[-1]) for each in error.args[0]) if listed else str(error)  # type: ignore[attr-defined]
     text = " ".join(said.split())[:_SHOWN]
     return "".join(each for each in text if each.isprintable())

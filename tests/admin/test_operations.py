@@ -22,6 +22,7 @@ from mailbridge.routing.rules import Rule
 from mailbridge.routing.table import Table
 from mailbridge.store.changes import Accept, Credentials, LaneState, People, Queued, SetLane
 from mailbridge.store.memory import MemoryStore
+from tests.admin.test_oceside import Side
 
 
 class AtOnce:
@@ -94,6 +95,18 @@ class OperationsTests(SynchronousTestCase):
         (user,) = self.successResultOf(self.store.people()).users
         credentials: Credentials = user.credentials
         return credentials
+
+    # --- the OCE ------------------------------------------------------------------------------------------------------
+
+    def test_release_of_the_oce(self) -> None:
+        """`queue release` for the OCE ends a KILL too, and says whether there was one; for others it does not."""
+        side = Side(killed=True)
+        operations = Operations(self.store, self.directory, Table((), self.directory), self.pool, self.clock.seconds,
+                                lambda listener, client: False, lambda: 1, oce=lambda: side)
+        for target, expected in (("relay:x", {"count": 0}), ("oce", {"count": 0, "oce": True}),
+                                 ("oce", {"count": 0, "oce": False})):
+            running = Deferred.fromCoroutine(operations.run("queue release", {"target": target}))
+            self.assertEqual(self.successResultOf(running), expected)
 
     # --- users --------------------------------------------------------------------------------------------------------
 
