@@ -168,6 +168,7 @@ def ten(args: argparse.Namespace) -> int:
                     stage.dovecot.fill(name, [message(number, 5000) for number in range(args.messages)])
                 threading.Thread(target=_ask, args=(stage.bridge,), daemon=True).start()
                 took[what].append(_until_done(stage.bridge, names, args.messages))
+                time.sleep(3.0)  # Dovecot answers a wrong password after two
                 accounts_now = stage.bridge.control("fetch status")["accounts"]
                 errors |= {each["account"]: each["error"] for each in accounts_now if each["error"]}
         alone, beside = statistics.median(took["alone"]), statistics.median(took["beside"])

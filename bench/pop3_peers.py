@@ -220,6 +220,7 @@ class Poisoned(Fake):
                 connection.sendall(b"+OK\r\n" + b"".join(lines_of) + b".\r\n")
             elif verb == b"RETR" and argument == b"3":
                 connection.sendall(b"+OK\r\n" + octets[:50])
+                connection.shutdown(socket.SHUT_RDWR)  # the file beside it would keep it open
                 return
             elif verb == b"RETR":
                 connection.sendall(b"+OK\r\n" + octets.replace(b"\r\n.", b"\r\n..") + b".\r\n")
