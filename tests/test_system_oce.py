@@ -161,6 +161,7 @@ class AnotherOCETests(WorldTests):
         self.assertEqual([each["approved"] for each in self.oce.ask("oce applications")], [False])
         code, said = command(self.oce.path, "oce", "approve", "SMTP:mailbridge")
         self.assertEqual((code, "works" in said), (0, True), said)
+        self.bridge.ask("queue retry", target="oce")
         (arrived,) = self.bridge.mail("harold@oce", 1)
         self.assertEqual((arrived["From"], arrived["To"]), ("bonnie@oce", "harold@oce"))
         self.bridge.send("harold@oce", ["bonnie@oce"], letter("harold@oce", "bonnie@oce"))
