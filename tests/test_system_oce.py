@@ -158,10 +158,10 @@ class AnotherOCETests(WorldTests):
         self.assertEqual(code, 0, said)
         self.assertNotIn("harold's at the OCE", said)
         self.assertIn("PEND", self.waits_for("PEND"))
-        code, said = command(self.oce.path, "oce", "applications")
-        self.assertIn("waits for approval", said)
+        self.assertEqual([each["approved"] for each in self.oce.ask("oce applications")], [False])
         code, said = command(self.oce.path, "oce", "approve", "SMTP:mailbridge")
         self.assertEqual((code, "works" in said), (0, True), said)
+        self.bridge.ask("queue retry", target="oce")
         (arrived,) = self.bridge.mail("harold@oce", 1)
         self.assertEqual((arrived["From"], arrived["To"]), ("bonnie@oce", "harold@oce"))
         self.bridge.send("harold@oce", ["bonnie@oce"], letter("harold@oce", "bonnie@oce"))
@@ -170,15 +170,15 @@ class AnotherOCETests(WorldTests):
         code, said = command(self.bridge.path, "pullinfo")
         self.assertEqual(code, 0, said)
         self.assertIn("registered: yes", said)
-        code, said = command(self.oce.path, "status", "--json")
-        self.assertEqual(json.loads(said)["users"], 2, said)
+        self.assertEqual(self.oce.ask("status")["users"], 2)
         self.assertEqual(self.oce.stop(), self.bridge.stop())
 
     def waits_for(self, words: str) -> str:
         """What `pullinfo` says once it has these words in it."""
         deadline = time.monotonic() + PATIENCE
-        while words not in (said := command(self.bridge.path, "pullinfo")[1]):
+        while words not in (said := "\n".join(self.bridge.ask("oce pullinfo")["lines"])):
             self.assertLess(time.monotonic(), deadline, said)
+            time.sleep(0.05)
         return said
 
     def test_unknown_member(self) -> None:
