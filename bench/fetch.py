@@ -164,6 +164,7 @@ def ten(args: argparse.Namespace) -> int:
             for what, accounts in (("alone", good), ("beside", [*good, *bad])):
                 stage.follow(accounts)
                 time.sleep(3.0)  # the first cycle finds empty mailboxes
+                poisoned.turn += 1
                 for name in names:
                     stage.dovecot.fill(name, [message(number, 5000) for number in range(args.messages)])
                 threading.Thread(target=_ask, args=(stage.bridge,), daemon=True).start()

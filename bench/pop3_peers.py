@@ -205,7 +205,9 @@ class Hanging(Fake):
 
 
 class Poisoned(Fake):
-    """Ten messages, and the connection ends in the middle of the third, every time."""
+    """Ten messages, and the connection ends in the middle of the third, every time. A new `turn` brings new ones."""
+
+    turn = 0
 
     def session(self, connection: socket.socket) -> None:
         """A POP3 session."""
@@ -215,7 +217,7 @@ class Poisoned(Fake):
         for line in lines:
             verb, _, argument = line.strip().upper().partition(b" ")
             if verb in (b"LIST", b"UIDL"):
-                each = b"%%d %d\r\n" % len(octets) if verb == b"LIST" else b"%d u%d\r\n"
+                each = b"%%d %d\r\n" % len(octets) if verb == b"LIST" else b"%%d t%du%%d\r\n" % self.turn
                 lines_of = [each % ((n,) * each.count(b"%d")) for n in range(1, 11)]
                 connection.sendall(b"+OK\r\n" + b"".join(lines_of) + b".\r\n")
             elif verb == b"RETR" and argument == b"3":
