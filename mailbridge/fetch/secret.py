@@ -97,9 +97,10 @@ class _Command(ProcessProtocol):
         """Its complaints may hold anything, so they go nowhere."""
 
     def kill(self) -> None:
-        """It takes too long, or is no longer wanted."""
+        """It takes too long, or is no longer wanted: nothing is read any more, whoever else holds its pipes."""
         if self.transport is not None and self.transport.pid:
             self.transport.signalProcess("KILL")
+            self.transport.loseConnection()
 
     def processEnded(self, reason: Failure) -> None:
         """The end."""
