@@ -37,6 +37,7 @@ APART = 0.05
 BATCH = 32
 AT_ONCE = 8
 CLAIM_SECONDS = 600.0
+READ_AGAIN = 5.0
 GRACE = 5.0
 """At the end an exchange under way may take so many seconds more."""
 LISTED = 5000
@@ -224,7 +225,11 @@ class Federation:
         back: list[object] = [Move(delivery.id, delivery.fence, lane.target, lane.destination, message.received)]
         if self._stopping or (trouble and not self._schedule.expired(now, message.received)):
             return back
-        octets = await self._read(message)
+        try:
+            octets = await self._read(message)
+        except StoreError as error:  # its segment was cleaned up meanwhile, say; the others are not to wait for it
+            self._log.warn("message {id} is read again: {error}", id=message.queue_id, error=error)
+            return [Move(delivery.id, delivery.fence, lane.target, lane.destination, now + READ_AGAIN)]
         try:
             outcome = await self._push(self._peerings[lane.destination], octets, delivery)
         except CancelledError:  # the other side has it or not; it knows the key
