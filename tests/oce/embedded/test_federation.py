@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,19 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailbridge import certificate
+from mailbridge.content import Content
 from mailbridge.edge.clienttls import Trust
 from mailbridge.edge.transport import CurrentTLS, implicit_tls
+from mailbridge.errors import StoreError
 from mailbridge.oce import strictjson, usds
 from mailbridge.oce.calls import Answer, items, read_answer, write_answer
-from mailbridge.oce.embedded.federation import GRACE, Peering
+from mailbridge.oce.embedded.federation import GRACE, READ_AGAIN, Peering
 from mailbridge.oce.embedded.sender import HEADER, Request
 from mailbridge.oce.embedded.settings import OCESettings, RemoteTribe
 from mailbridge.oce.embedded.site import AskingTLS
 from mailbridge.oce.exchange import Exchange, ExchangeError, NotTrusted, Place
 from mailbridge.oce.usds import USDS, Dest, Source
-from mailbridge.store.changes import LaneState, Selection
+from mailbridge.store.changes import LaneState, Message, Selection
 from mailbridge.store.memory import MemoryStore
 from mailbridge.testing.fakeoce import FakeOCE
 from tests.oce.embedded.values import APP_ID, asked, message, octets
@@ -66,6 +68,23 @@ class Line:
         return succeed(None)
 
 
+class TidyStore(MemoryStore):
+    """While `moved`, what is read of messages names segments that are gone by then."""
+
+    moved = False
+
+    def messages(self, ids: Sequence[int]) -> dict[int, Message]:
+        """See IStore."""
+        found = super().messages(ids)
+        if not self.moved:
+            return found
+        return {id: evolve(each, content=evolve(each.content, octets=None)) for id, each in found.items()}
+
+    def pin(self, content: Content) -> Any:
+        """See IStore."""
+        raise StoreError("segment 1 is gone: read the message again")
+
+
 class TwoTribes:
     """Ours has harold, theirs has edgar, each with his bridge."""
 
@@ -84,7 +103,7 @@ class FederationTests(TwoTribes, SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1_763_730_000.0)
         self.line = Line()
-        self.store = MemoryStore(self.clock)
+        self.store = TidyStore(self.clock)
         friends = RemoteTribe("friends", THEIRS, SECRET)
         self.here = self.tribe(self.clock, self.store, "harold", OURS, friends, self.line)
         self.there = self.tribe(self.clock, MemoryStore(self.clock), "edgar", THEIRS, RemoteTribe("old", OURS, SECRET),
@@ -117,6 +136,17 @@ class FederationTests(TwoTribes, SynchronousTestCase):
         """Recipient and last answer of what waits to be sent on."""
         entries = self.successResultOf(self.store.queue(Selection(target="usds:tribe"), 0, 1000))
         return [(entry.recipient, entry.answer) for entry in entries]
+
+    def test_read_again(self) -> None:
+        """A message whose segment was cleaned up between claim and read is read again soon, without a traceback."""
+        self.store.moved = True
+        self.send()
+        self.clock.advance(1)
+        self.assertEqual((self.pulled(self.there, "edgar"), len(self.waiting())), ([], 1))
+        self.store.moved = False
+        self.clock.advance(READ_AGAIN)
+        self.clock.pump([1.0] * 60)
+        self.assertEqual((len(self.pulled(self.there, "edgar")), self.waiting()), (1, []))
 
     def test_tribe_gone(self) -> None:
         """What waits for a tribe that was taken out of the configuration has an alarm, and goes when it is back."""
